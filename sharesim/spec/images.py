@@ -1,0 +1,73 @@
+"""What is in a guest's memory when it starts: segments, or a snapshot of a capture."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from sharesim.spec.base import Family, Member, Spec, member_field
+from sharesim.spec.units import PositiveSize, Time
+
+IMAGES = Family("image", "sharesim.images")
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+PageClassName = Literal[
+    "free", "page-cache", "anonymous", "slab", "page-table", "kernel", "reserved", "unknown"
+]
+
+
+class Image(Member):
+    """Base class of images."""
+
+    family: ClassVar[Family] = IMAGES
+
+
+class Segment(Spec):
+    """A run of pages of one page class.
+
+    ``shared_as`` names contents that every segment with that name has in common, page by page (a
+    kernel, a file in the page cache); without it the contents are the guest's own. ``zero`` and
+    ``duplicate`` are the fractions of pages that are all zero, and that repeat one of
+    ``patterns`` contents of the segment; they are spread evenly by a hash of the page's position.
+    """
+
+    size: PositiveSize
+    page_class: PageClassName = "anonymous"
+    shared_as: str | None = None
+    zero: Fraction = 0.0
+    duplicate: Fraction = 0.0
+    patterns: Annotated[int, Field(ge=1)] = 16
+    map_count: Annotated[int, Field(ge=1, le=255)] = 1
+    pinned: bool = False
+    populated: bool = True
+
+    @model_validator(mode="after")
+    def _fractions(self) -> "Segment":
+        if self.zero + self.duplicate > 1:
+            raise ValueError(
+                f"zero + duplicate: found {self.zero + self.duplicate:g}; at most 1 is possible"
+            )
+        return self
+
+
+@IMAGES.register
+class Segments(Image):
+    """Memory laid out as segments, in order; what is left of the guest is free."""
+
+    name: ClassVar[str] = "segments"
+    segments: tuple[Segment, ...] = ()
+
+
+@IMAGES.register
+class Captured(Image):
+    """Memory of one guest of a capture, as it was at a time."""
+
+    name: ClassVar[str] = "captured"
+    capture: str
+    """Name of a shipped capture, or path of a file."""
+    guest: str | int = 0
+    """Which of its guests: name or number."""
+    at: Time = 0
+    """Time within the capture, from its first snapshot."""
+
+
+ImageField = member_field(Image, IMAGES)
