@@ -1,0 +1,290 @@
+"""What a vCPU does between two events of the clock: the access loop, compiled.
+
+A step is one access and the work after it, one fault, or a debt of interrupts. It commits at its
+start and its cost follows; it starts only if it is due now or before ``until``.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from sharesim.content.mixing import mix64, wrapping
+from sharesim.guest import phases as ph
+from sharesim.guest.accesses import (
+    BIT,
+    LOW,
+    bounded,
+    burst,
+    draw_at,
+    is_plain,
+    new_content,
+    pick_page,
+)
+from sharesim.guest.phases import Work
+from sharesim.hypervisor.fault import WAIT, fault
+from sharesim.kernel import Number, Row, njit
+from sharesim.machine import tables as t
+from sharesim.machine.mapping import (
+    attend,
+    changes_full,
+    log_event,
+    log_full,
+    release,
+    store,
+)
+from sharesim.machine.tables import BLOCK, CLASS_MASK, NONE, PROTECTED, READ_ONLY, REFILL, Memory
+
+# Why the kernel stopped.
+HORIZON, FAULT, NO_FRAME, IDLE_UNTIL, PHASE_END, DRAIN, BREACH = range(7)
+STOPS = ("horizon", "fault", "no frame", "idle", "phase end", "drain", "breach")
+
+NEVER = np.int64((1 << 63) - 1)
+
+
+@njit
+@wrapping
+def _file_page(phase: Row, index: Number) -> Any:
+    """(which page of the file, its content) for read ``index``."""
+    pages = np.int64(phase["file_pages"])
+    if np.int64(phase["file_random"]):
+        which = bounded(draw_at(np.uint64(phase["access_key"]), index), pages)
+    else:
+        which = index % pages
+    return which, mix64(np.uint64(phase["pool_key"]) + np.uint64(which)) | BIT
+
+
+@njit
+def _begin_op(work: Work, phase: Row, vcpu: Row) -> Any:
+    """Lay the next operation out: its accesses, the work after each, and paging's share."""
+    if np.int64(phase["pattern"]) == ph.REPLAY:
+        tick = np.int64(phase["table"]) + np.int64(vcpu["op"]) % np.int64(phase["ticks"])
+        steps = work.tick_first[tick + 1] - work.tick_first[tick]
+        total = work.tick_work[tick]
+        vcpu["excess"] = work.tick_excess[tick]
+    else:
+        steps = np.int64(phase["steps"])
+        total = np.int64(phase["op_ns"])
+        vcpu["excess"] = np.int64(phase["op_excess"])
+    vcpu["steps"] = max(steps, 1)
+    vcpu["gap"] = total // max(steps, 1)
+    vcpu["gap_last"] = total - (max(steps, 1) - 1) * np.int64(vcpu["gap"])
+    vcpu["step"] = 0
+
+
+@njit
+def _end_op(phase: Row, vcpu: Row, due: Number) -> Any:
+    vcpu["operations"] += 1
+    vcpu["op"] += 1
+    vcpu["step"] = -1
+    if np.int64(phase["period"]):
+        late = due - np.int64(vcpu["arrival"])
+        vcpu["lateness"] += late
+        vcpu["lateness_max"] = max(np.int64(vcpu["lateness_max"]), late)
+
+
+@njit
+def _next_op(phase: Row, vcpu: Row, due: Number) -> Any:
+    """Whether the next operation can start at ``due``: (stop, arg), HORIZON meaning yes."""
+    start = np.int64(vcpu["phase_start"])
+    end = start + np.int64(phase["time"])
+    if np.int64(phase["ops"]) and np.int64(vcpu["op"]) >= np.int64(phase["ops"]):
+        return PHASE_END, np.int64(0)
+    if np.int64(phase["time"]) and due >= end:
+        return PHASE_END, np.int64(0)
+    if np.int64(phase["idle"]):
+        return IDLE_UNTIL, end if np.int64(phase["time"]) else NEVER
+    if np.int64(phase["period"]):
+        op = np.int64(vcpu["op"])
+        part = op * np.int64(phase["period_num"]) // np.int64(phase["period_den"])
+        arrival = start + op * np.int64(phase["period"]) + part
+        if np.int64(phase["time"]) and arrival >= end:
+            return IDLE_UNTIL, end
+        if arrival > due:
+            return IDLE_UNTIL, arrival
+        vcpu["arrival"] = arrival
+    else:
+        vcpu["arrival"] = due
+    return HORIZON, np.int64(0)
+
+
+@njit
+def _spend(vcpu: Row, time: Number, cause: Number, ns: Number, work: Number) -> Any:
+    """Book a step: ``ns`` of one cause, then ``work``; remember it as the one in flight."""
+    vcpu["ledger"][cause] += ns
+    vcpu["ledger"][t.WORK] += work
+    vcpu["spent_cause"] = cause
+    vcpu["spent_ns"] = ns
+    vcpu["spent_work"] = work
+    vcpu["local"] = time
+    vcpu["due"] = time + ns + work
+
+
+@njit
+def serve_fault(
+    mem: Memory,
+    cost: np.ndarray,
+    me: Number,
+    page: Number,
+    write: Number,
+    time: Number,
+    now: Number,
+) -> Any:
+    """Serve one fault and book it; returns (due, stop)."""
+    ns, stop, cause = fault(mem, cost, me, page, write, time, now)
+    if stop == WAIT:
+        return np.int64(time), NO_FRAME
+    _spend(mem.vcpus[me], time, cause, ns, np.int64(0))
+    return np.int64(time) + ns, HORIZON
+
+
+@njit
+def _replayed(mem: Memory, work: Work, me: Number, vm: Number, at: Number) -> Any:
+    """A change of a capture that is no access: (done, page, write)."""
+    page = np.int64(work.change_page[at])
+    kind = np.int64(work.change_kind[at])
+    if kind == ph.CHANGE_RELEASE:
+        if release(mem, vm, page, 0):
+            log_event(mem, np.int64(mem.vcpus[me]["due"]), 0, t.E_RELEASE, me, page, -1)
+        return True, page, False
+    if kind == ph.CHANGE_CLASS:
+        flags = np.int64(mem.pages[page]["flags"]) & ~CLASS_MASK
+        mem.pages[page]["flags"] = np.uint16(flags | np.int64(work.change_content[at]))
+        return True, page, False
+    return False, page, True
+
+
+@njit
+def _tick_change(work: Work, phase: Row, vcpu: Row) -> Any:
+    """Row of the change that the present step of a replay makes, or -1: a tick without changes."""
+    tick = np.int64(phase["table"]) + np.int64(vcpu["op"]) % np.int64(phase["ticks"])
+    at = work.tick_first[tick] + np.int64(vcpu["step"])
+    return at if at < work.tick_first[tick + 1] else np.int64(-1)
+
+
+@njit
+def _finish_step(
+    phase: Row, vcpu: Row, time: Number, miss_work: Number, miss_excess: Number
+) -> Any:
+    """Book the work that follows an access, and what paging adds to the operation at its end."""
+    last = np.int64(vcpu["step"]) + 1 == np.int64(vcpu["steps"])
+    gap = np.int64(vcpu["gap_last"]) if last else np.int64(vcpu["gap"])
+    excess = np.int64(vcpu["excess"]) if last else np.int64(0)
+    vcpu["step"] += 1
+    _spend(vcpu, time, t.PAGING, excess + miss_excess, gap + miss_work)
+
+
+@njit
+def run_vcpu(
+    mem: Memory,
+    cost: np.ndarray,
+    work: Work,
+    me: Number,
+    now: Number,
+    until: Number,
+    inline: Number,
+) -> Any:
+    """Run vCPU row ``me`` from its local time; returns (due, stop, arg).
+
+    ``now`` is the clock, ``until`` the horizon. With ``inline`` faults are served here, else the
+    kernel stops at each (``arg`` is then the page, plus 2**32 for a write).
+    """
+    vcpu = mem.vcpus[me]
+    vm = np.int64(vcpu["vm"])
+    phase = work.phases[np.int64(vcpu["phase"])]
+    pattern = np.int64(phase["pattern"])
+    plain = is_plain(mem, phase)
+    while True:
+        due = np.int64(vcpu["due"])
+        if due != now and due >= until:
+            return due, HORIZON, np.int64(0)
+        if log_full(mem) or changes_full(mem):
+            return due, DRAIN, np.int64(0)
+        debt = np.int64(vcpu["debt"])
+        if debt:
+            vcpu["debt"] = 0
+            _spend(vcpu, due, t.INTERRUPTED, debt, np.int64(0))
+            continue
+        cold = np.int64(vcpu["cold"])
+        if cold:
+            vcpu["cold"] = 0
+            _spend(vcpu, due, t.INTERFERENCE, cold, np.int64(0))
+            continue
+        owed = np.int64(mem.vms[vm]["debt_reclaim"])
+        if owed and me == np.int64(mem.vms[vm]["vcpu_first"]):
+            mem.vms[vm]["debt_reclaim"] = 0
+            _spend(vcpu, due, t.RECLAIM, owed, np.int64(0))
+            continue
+        step = np.int64(vcpu["step"])
+        if step >= 0 and step == np.int64(vcpu["steps"]):
+            _end_op(phase, vcpu, due)
+            step = np.int64(-1)
+        if step < 0:
+            stop, arg = _next_op(phase, vcpu, due)
+            if stop != HORIZON:
+                return due, stop, arg
+            _begin_op(work, phase, vcpu)
+        if plain and burst(mem, work, phase, vcpu, now, until):
+            continue
+        index = np.int64(vcpu["op"]) * np.int64(phase["steps"]) + np.int64(vcpu["step"])
+        # which page, and is it written
+        content = np.uint64(0)
+        keep = False
+        miss_work = np.int64(0)
+        miss_excess = np.int64(0)
+        if pattern == ph.REPLAY:
+            at = _tick_change(work, phase, vcpu)
+            if at < 0:
+                _finish_step(phase, vcpu, due, miss_work, miss_excess)
+                continue
+            done, page, write = _replayed(mem, work, me, vm, at)
+            if done:
+                _finish_step(phase, vcpu, due, miss_work, miss_excess)
+                continue
+            content = work.change_content[at]
+            keep = np.int64(work.change_kind[at]) == ph.CHANGE_SAME
+        elif np.int64(phase["steps"]) == 0:
+            _finish_step(phase, vcpu, due, miss_work, miss_excess)
+            continue
+        elif pattern == ph.FILE:
+            which, content = _file_page(phase, index)
+            page = np.int64(phase["first"]) + which % np.int64(phase["span"])
+            frame = np.int64(mem.pages[page]["mfn"])
+            write = frame == NONE or np.uint64(mem.frames[frame]["content"]) != content
+        else:
+            draw = draw_at(np.uint64(phase["access_key"]), index)
+            page = pick_page(work, phase, index, draw)
+            write = np.int64(draw & LOW) < np.int64(phase["write_share"])
+            keep = np.int64(phase["content"]) == ph.SAME
+        # does it trap
+        flags = np.int64(mem.pages[page]["flags"])
+        frame = np.int64(mem.pages[page]["mfn"])
+        if frame == NONE or flags & REFILL or (write and flags & (READ_ONLY | PROTECTED)):
+            if not inline:
+                return due, FAULT, page + (np.int64(write) << 32)
+            due, stop = serve_fault(mem, cost, me, page, write, due, now)
+            if stop != HORIZON:
+                return due, stop, page
+            continue
+        # the access itself
+        if write and not keep:
+            if pattern != ph.REPLAY and pattern != ph.FILE:
+                content = new_content(phase, index)
+            store(mem, page, content)
+        elif write:
+            attend(mem, page)
+        if len(mem.log):
+            log_event(mem, due, 0, t.E_WRITE if write else t.E_ACCESS, me, page, -1)
+        if np.int64(phase["miss_share"]):
+            again = draw_at(np.uint64(phase["miss_key"]), index)
+            if np.int64(again & LOW) < np.int64(phase["miss_share"]):
+                miss_work = np.int64(phase["miss_work"])
+                block = np.int64(mem.pages[page]["flags"]) & BLOCK
+                if block:
+                    miss_excess = np.int64(phase["miss_excess_block"])
+                else:
+                    miss_excess = np.int64(phase["miss_excess"])
+        vcpu["accesses"] += 1
+        vcpu["writes"] += np.int64(write)
+        _finish_step(phase, vcpu, due, miss_work, miss_excess)
+        if mem.totals[t.T_BREACH]:
+            return np.int64(vcpu["due"]), BREACH, page

@@ -1,0 +1,207 @@
+"""What the hypervisor does at a fault: populate, refill, unprotect, break a share.
+
+One description with two callers: the vCPU's kernel calls :func:`fault` inline, the SimPy handlers
+of :mod:`sharesim.hypervisor.handlers` call it in exact mode. It commits everything, or nothing when
+it must wait for a frame.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from sharesim.kernel import Number, njit
+from sharesim.machine import tables as t
+from sharesim.machine.check import check_page
+from sharesim.machine.flush import flush_vm
+from sharesim.machine.locks import hold_lock
+from sharesim.machine.mapping import (
+    attend,
+    clear_flag,
+    drop_frame,
+    latency_bucket,
+    link,
+    log_event,
+    note_change,
+    populate,
+    split_mapping,
+    take_frame,
+    unlink,
+    vm_of,
+)
+from sharesim.machine.tables import (
+    NONE,
+    PROTECTED,
+    READ_ONLY,
+    RECENT,
+    REFILL,
+    Memory,
+)
+
+GO, WAIT = 0, 1
+
+
+@njit
+def entries_of(mem: Memory, cost: np.ndarray, page: Number) -> Any:
+    """How many entries must be changed to change the mapping of a page, and the ns to find them."""
+    if np.int64(cost[0]["per_mapping"]) == 0:
+        return np.int64(1), np.int64(0)
+    count = np.int64(mem.pages[page]["map_count"])
+    return count, count * np.int64(cost[0]["rmap_step"])
+
+
+@njit
+def split_block(mem: Memory, cost: np.ndarray, page: Number) -> Any:
+    """Split the 2 MiB mapping a page is in, if it is in one; returns ns."""
+    if not split_mapping(mem, vm_of(mem, page), page):
+        return np.int64(0)
+    return np.int64(cost[0]["split"])
+
+
+@njit
+def needs_fault(mem: Memory, page: Number, write: Number) -> Any:
+    """Whether an access traps."""
+    if np.int64(mem.pages[page]["mfn"]) == NONE:
+        return True
+    flags = np.int64(mem.pages[page]["flags"])
+    if flags & REFILL:
+        return True
+    return write and (flags & (READ_ONLY | PROTECTED)) != 0
+
+
+@njit
+def fault(
+    mem: Memory,
+    cost: np.ndarray,
+    me: Number,
+    page: Number,
+    write: Number,
+    time: Number,
+    now: Number,
+) -> Any:
+    """Serve the fault of vCPU row ``me`` on ``page`` at its local ``time``.
+
+    Returns (ns, stop, cause): how long it takes, GO or WAIT (no free frame: nothing was done), and
+    the cause of the ledger it belongs to. ``now`` is the clock.
+    """
+    vm = np.int64(mem.vcpus[me]["vm"])
+    flags = np.int64(mem.pages[page]["flags"])
+    if np.int64(mem.pages[page]["mfn"]) == NONE:
+        return _populate(mem, cost, me, vm, page, time)
+    if write and flags & PROTECTED:
+        return _unprotect(mem, cost, me, vm, page, time)
+    if write and flags & READ_ONLY:
+        return _break(mem, cost, me, vm, page, time, now)
+    ns = np.int64(cost[0]["refill_fault"])
+    clear_flag(mem, page, REFILL)
+    mem.totals[t.T_REFILLS] += 1
+    _account(mem, me, vm, page, time, ns, t.E_REFILL, t.L_REFILL)
+    return ns, GO, t.SHARING
+
+
+@njit
+def _account(
+    mem: Memory,
+    me: Number,
+    vm: Number,
+    page: Number,
+    time: Number,
+    ns: Number,
+    kind: Number,
+    latency: Number,
+) -> Any:
+    mem.vms[vm]["faults"] += 1
+    mem.latency[vm, latency, latency_bucket(ns)] += 1
+    log_event(mem, time, ns, kind, me, page, -1)
+    if len(mem.truth):
+        check_page(mem, page)
+
+
+@njit
+def _populate(
+    mem: Memory, cost: np.ndarray, me: Number, vm: Number, page: Number, time: Number
+) -> Any:
+    if not populate(mem, vm, page, np.uint64(0)):
+        return np.int64(0), WAIT, t.BLOCKED
+    costs = cost[0]
+    ns = np.int64(costs["populate_fault"]) + np.int64(costs["frame_alloc"])
+    ns += np.int64(costs["zero_fill"]) + np.int64(costs["entry_update"])
+    mem.totals[t.T_POPULATES] += 1
+    _account(mem, me, vm, page, time, ns, t.E_POPULATE, t.L_POPULATE)
+    return ns, GO, t.PAGING
+
+
+@njit
+def _unprotect(
+    mem: Memory, cost: np.ndarray, me: Number, vm: Number, page: Number, time: Number
+) -> Any:
+    """The page is being merged: the write wins, and the merge will see it and give up."""
+    entries, ns = entries_of(mem, cost, page)
+    ns += np.int64(cost[0]["unprotect_fault"]) + entries * np.int64(cost[0]["entry_protect"])
+    clear_flag(mem, page, PROTECTED | REFILL)
+    mem.totals[t.T_UNPROTECTS] += 1
+    _account(mem, me, vm, page, time, ns, t.E_UNPROTECT, t.L_UNPROTECT)
+    return ns, GO, t.SHARING
+
+
+@njit
+def _near_race(mem: Memory, cost: np.ndarray, page: Number, time: Number) -> Any:
+    """Count a page merged and broken within a sync quantum: there the order was a choice."""
+    count = mem.totals[t.T_RECENT_COUNT]
+    for back in range(1, count + 1):
+        at = (mem.totals[t.T_RECENT_HEAD] - back) % len(mem.recent)
+        if mem.recent[at, 0] == page:
+            if abs(time - mem.recent[at, 1]) < np.int64(cost[0]["quantum"]):
+                mem.totals[t.T_NEAR_RACES] += 1
+            return
+
+
+@njit
+def _break(
+    mem: Memory, cost: np.ndarray, me: Number, vm: Number, page: Number, time: Number, now: Number
+) -> Any:
+    """COW break: a private copy, or the frame itself for its last sharer."""
+    costs = cost[0]
+    frame = np.int64(mem.pages[page]["mfn"])
+    content = np.uint64(mem.frames[frame]["content"])
+    zero = content == np.uint64(0)
+    reuse = np.int64(mem.frames[frame]["ref"]) == 1 and np.int64(costs["last_sharer_copy"]) == 0
+    if not reuse and mem.totals[t.T_FREE] == 0:
+        return np.int64(0), WAIT, t.BLOCKED
+    entries, ns = entries_of(mem, cost, page)
+    ns += np.int64(costs["write_fault"]) + entries * np.int64(costs["entry_update"])
+    hold = np.int64(costs["lock_hold"])
+    ns += hold_lock(mem, time + np.int64(costs["write_fault"]), hold, now) + hold
+    ns += split_block(mem, cost, page)
+    if np.int64(mem.pages[page]["flags"]) & RECENT:
+        _near_race(mem, cost, page, time)
+    kind = t.E_REUSE
+    if reuse:
+        mem.totals[t.T_REUSES] += 1
+        if frame == mem.totals[t.T_ZERO_FRAME]:
+            mem.totals[t.T_ZERO_FRAME] = NONE
+        attend(mem, page)
+    else:
+        kind = t.E_ZERO_FILL if zero else t.E_BREAK
+        ns += np.int64(costs["frame_alloc"])
+        ns += np.int64(costs["zero_fill"]) if zero else np.int64(costs["copy"])
+        _copy(mem, vm, page, content)
+        ns += flush_vm(mem, cost, vm, me, time)
+    clear_flag(mem, page, READ_ONLY | REFILL | RECENT | PROTECTED)
+    mem.totals[t.T_COW_BREAKS] += 1
+    if zero:
+        mem.totals[t.T_ZERO_BREAKS] += 1
+    mem.vms[vm]["cow_breaks"] += 1
+    note_change(mem, page, t.BROKEN)
+    _account(mem, me, vm, page, time, ns, kind, t.L_BREAK)
+    return ns, GO, t.SHARING
+
+
+@njit
+def _copy(mem: Memory, vm: Number, page: Number, content: Number) -> Any:
+    mem.totals[t.T_STREAMED] += 2
+    old = unlink(mem, vm, page)
+    if np.int64(mem.frames[old]["ref"]) == 0:  # the last sharer, copied all the same (KSM)
+        drop_frame(mem, old, False)
+    fresh = take_frame(mem)
+    mem.frames[fresh]["content"] = content
+    link(mem, vm, page, fresh)

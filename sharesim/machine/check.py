@@ -1,0 +1,146 @@
+"""Check mode: the invariants of the tables, tested over all of memory or around one page."""
+
+from typing import Any
+
+import numpy as np
+
+from sharesim.kernel import Number, njit
+from sharesim.machine import tables as t
+from sharesim.machine.tables import BALLOONED, CORRUPTED, NONE, PROTECTED, READ_ONLY, Memory
+
+BREACHES = (
+    "no breach",
+    "a frame's references are not its mappings",
+    "M2P is not the inverse of P2M",
+    "frames of the host are not conserved",
+    "pages of a VM are not conserved",
+    "a frame was written while two pages map it",
+    "a page reads other contents than were written to it",
+    "a shared frame is mapped writable",
+    "the running totals of sharing are wrong",
+)
+(
+    B_NONE,
+    B_REFERENCES,
+    B_M2P,
+    B_FRAMES,
+    B_PAGES,
+    B_WRITTEN_SHARED,
+    B_ISOLATION,
+    B_WRITABLE,
+    B_TOTALS,
+) = range(9)
+
+
+@njit
+def _breach(mem: Memory, what: Number, page: Number) -> Any:
+    mem.totals[t.T_BREACH] = what
+    mem.totals[t.T_BREACH_PAGE] = page
+    return False
+
+
+@njit
+def check_page(mem: Memory, page: Number) -> Any:
+    """The invariants around one page: its links, its frame's count, what it reads."""
+    pages = mem.pages
+    frame = np.int64(pages[page]["mfn"])
+    if frame == NONE:
+        return True
+    if np.int64(pages[page]["flags"]) & BALLOONED:
+        return _breach(mem, B_PAGES, page)
+    before = np.int64(pages[page]["prev"])
+    after = np.int64(pages[page]["next"])
+    if before == NONE:
+        if np.int64(mem.frames[frame]["head"]) != page:
+            return _breach(mem, B_M2P, page)
+    elif np.int64(pages[before]["next"]) != page or np.int64(pages[before]["mfn"]) != frame:
+        return _breach(mem, B_M2P, page)
+    if after != NONE and (
+        np.int64(pages[after]["prev"]) != page or np.int64(pages[after]["mfn"]) != frame
+    ):
+        return _breach(mem, B_M2P, page)
+    references = np.int64(mem.frames[frame]["ref"])
+    if references < 1 or (references == 1 and (before != NONE or after != NONE)):
+        return _breach(mem, B_REFERENCES, page)
+    flags = np.int64(pages[page]["flags"])
+    if references > 1 and flags & (READ_ONLY | PROTECTED) == 0:
+        return _breach(mem, B_WRITABLE, page)
+    known = len(mem.truth) > 0 and flags & CORRUPTED == 0
+    if known and mem.truth[page] != np.uint64(mem.frames[frame]["content"]):
+        return _breach(mem, B_ISOLATION, page)
+    return True
+
+
+@njit
+def check_all(mem: Memory, counts: np.ndarray) -> Any:
+    """All invariants over all of memory; ``counts`` is int64[frames] of scratch.
+
+    False when one is broken: totals then name it and a page.
+    """
+    counts[:] = 0
+    for vm in range(len(mem.vms)):
+        first = np.int64(mem.vms[vm]["first"])
+        populated = 0
+        ballooned = 0
+        sharing = 0
+        for page in range(first, first + np.int64(mem.vms[vm]["pages"])):
+            if not check_page(mem, page):
+                return False
+            frame = np.int64(mem.pages[page]["mfn"])
+            if np.int64(mem.pages[page]["flags"]) & BALLOONED:
+                ballooned += 1
+            if frame != NONE:
+                populated += 1
+                counts[frame] += 1
+                if np.int64(mem.frames[frame]["ref"]) > 1:
+                    sharing += 1
+        if populated != np.int64(mem.vms[vm]["populated"]):
+            return _breach(mem, B_PAGES, first)
+        if ballooned != np.int64(mem.vms[vm]["ballooned"]):
+            return _breach(mem, B_PAGES, first)
+        if sharing != np.int64(mem.vms[vm]["sharing"]):
+            return _breach(mem, B_TOTALS, first)
+    return _check_frames(mem, counts)
+
+
+@njit
+def _check_frames(mem: Memory, counts: np.ndarray) -> Any:
+    used = 0
+    shared = 0
+    sharers = 0
+    zero_shared = 0
+    zero_sharers = 0
+    for frame in range(len(mem.frames)):
+        count = counts[frame]
+        if count == 0:
+            continue
+        if np.int64(mem.frames[frame]["ref"]) != count:
+            return _breach(mem, B_REFERENCES, np.int64(mem.frames[frame]["head"]))
+        used += 1
+        if count > 1:
+            shared += 1
+            sharers += count
+            if np.uint64(mem.frames[frame]["content"]) == np.uint64(0):
+                zero_shared += 1
+                zero_sharers += count
+    totals = mem.totals
+    held = totals[t.T_FREE] + totals[t.T_PENDING] + totals[t.T_RESERVED]
+    if used != totals[t.T_USED] or held + used != len(mem.frames):
+        return _breach(mem, B_FRAMES, 0)
+    if shared != totals[t.T_SHARED_FRAMES] or sharers != totals[t.T_SHARERS]:
+        return _breach(mem, B_TOTALS, 0)
+    if zero_shared != totals[t.T_ZERO_SHARED_FRAMES] or zero_sharers != totals[t.T_ZERO_SHARERS]:
+        return _breach(mem, B_TOTALS, 0)
+    return _check_free_list(mem)
+
+
+@njit
+def _check_free_list(mem: Memory) -> Any:
+    count = 0
+    frame = mem.totals[t.T_FREE_HEAD]
+    while frame != NONE and count <= mem.totals[t.T_FREE]:
+        count += 1
+        frame = np.int64(mem.frames[frame]["head"])
+    if count != mem.totals[t.T_FREE]:
+        return _breach(mem, B_FRAMES, 0)
+    return True

@@ -1,0 +1,123 @@
+"""A progress bar for a terminal, and Ctrl-C that ends a run cleanly."""
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
+
+from sharesim.spec.units import show_size
+
+if TYPE_CHECKING:
+    from sharesim.simulate import Moment
+
+LABELS = {"with sharing": "with sharing", "P1": "without sharing", "P0": "native"}
+"""What a user reads for the paired runs of a scenario."""
+
+
+class Aborted(BaseException):
+    """The second Ctrl-C: give up at once and keep nothing."""
+
+
+class Interrupts:
+    """Ctrl-C while a run goes on: remembered, and acted upon at the next sample.
+
+    Between samples the simulated world may be in the middle of a change, so that a run interrupted
+    there could not be written down.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    @contextmanager
+    def watched(self) -> Iterator["Interrupts"]:
+        """Catch Ctrl-C inside; only the main thread can, and not where it is to be ignored."""
+        before = signal.getsignal(signal.SIGINT)
+        main = threading.current_thread() is threading.main_thread()
+        if not main or before in (signal.SIG_IGN, None):
+            yield self
+            return
+        signal.signal(signal.SIGINT, self._handle)
+        try:
+            yield self
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _handle(self, _number: int, _frame: Any) -> None:
+        if self.asked:
+            raise Aborted
+        self.asked = True
+        print(
+            "\nsharesim: stopping at the next sample; Ctrl-C again to give up at once",
+            file=sys.stderr,
+        )
+
+    def check(self, _moment: "Moment") -> None:
+        """Called at each sample: ends the run if asked to."""
+        if self.asked:
+            raise KeyboardInterrupt
+
+
+class Bar:
+    """Simulated time, speed against real time and memory saved so far, of each run in turn."""
+
+    def __init__(self, runs: int, stream: TextIO | None = None) -> None:
+        self.runs = runs
+        self.stream = stream or sys.stderr
+        self._bar: Any = None
+        self._label = ""
+        self._number = 0
+        self._begin = 0.0
+
+    def __call__(self, moment: "Moment") -> None:
+        """Show a sample."""
+        if self._bar is None or moment.label != self._label:
+            self._next(moment)
+        self._bar.set_postfix_str(self._remark(moment), refresh=False)
+        self._bar.update(moment.time_ns / 1e9 - self._bar.n)
+        if moment.time_ns >= moment.duration_ns:
+            self._bar.refresh()
+
+    def close(self) -> None:
+        """Leave the line as it is."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _next(self, moment: "Moment") -> None:
+        from tqdm import tqdm
+
+        self.close()
+        self._label = moment.label
+        self._number += 1
+        self._begin = time.perf_counter()
+        name = LABELS.get(moment.label, moment.label)
+        which = f" ({self._number}/{self.runs})" if self.runs > 1 else ""
+        self._bar = tqdm(
+            total=moment.duration_ns / 1e9,
+            desc=name + which,
+            file=self.stream,
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {n:.4g} of {total:.4g} s{postfix}",
+            dynamic_ncols=True,
+        )
+
+    def _remark(self, moment: "Moment") -> str:
+        elapsed = time.perf_counter() - self._begin
+        speed = moment.time_ns / 1e9 / elapsed if elapsed > 0 else 0.0
+        saved = (
+            f", saved {show_size(moment.saved_pages)}" if moment.label not in ("P0", "P1") else ""
+        )
+        return f"{speed:.3g}x real time{saved}" if moment.time_ns else "starting"
+
+
+def observer(interrupts: Interrupts, bar: Bar | None) -> Callable[["Moment"], None]:
+    """What a run tells its samples to."""
+
+    def see(moment: "Moment") -> None:
+        if bar is not None:
+            bar(moment)
+        interrupts.check(moment)
+
+    return see

@@ -1,0 +1,89 @@
+"""A finished run, as a notebook or script uses it."""
+
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sharesim.spec.scenario import Scenario
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+
+class Run:
+    """Results of one run: ``timeline``, ``events``, ``summary``, ``plot()``.
+
+    Read from the run folder when there is one, else from memory.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        summary: dict[str, Any],
+        *,
+        folder: Path | None = None,
+        rows: list[dict[str, Any]] | None = None,
+        columns: list[str] | None = None,
+        events: dict[str, Any] | None = None,
+    ) -> None:
+        self.scenario = scenario
+        self.summary = summary
+        self.folder = folder
+        self._rows = rows
+        self._columns = columns
+        self._events = events
+        self._timeline: DataFrame | None = None
+
+    @property
+    def timeline(self) -> "DataFrame":
+        """One row per sample and entity; see docs/results.md for the columns."""
+        if self._timeline is None:
+            if self.folder is not None:
+                from sharesim.results.load import read_timeline
+
+                self._timeline = read_timeline(self.folder)
+            else:
+                import pandas as pd
+
+                names = ["time_ns", "entity", *(self._columns or [])]
+                self._timeline = pd.DataFrame(self._rows, columns=names)
+        return self._timeline
+
+    @property
+    def events(self) -> "DataFrame":
+        """One row per fault, merge and break; needs ``events=True`` in the scenario."""
+        import pandas as pd
+
+        if self._events is not None:
+            return pd.DataFrame(self._events)
+        if self.folder is not None and (self.folder / "events.parquet").exists():
+            return pd.read_parquet(self.folder / "events.parquet")
+        raise AttributeError("this run recorded no events: give events=True in its scenario")
+
+    def plot(self, **options: Any) -> "Figure":
+        """The picture of the run; options as of :func:`sharesim.results.plot.plot_timeline`."""
+        from sharesim.results.plot import plot_timeline
+
+        return plot_timeline(self.timeline, self.summary, **options)
+
+    def __repr__(self) -> str:
+        memory = self.summary.get("memory", {})
+        saved = memory.get("saved_pages", 0) or 0
+        return f"<Run of '{self.summary['scenario']}': {saved} pages saved>"
+
+    def _repr_html_(self) -> str:
+        from sharesim.results.table import summary_rows
+
+        parts = []
+        for title, header, rows in summary_rows(self.summary):
+            head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+            body = "".join(
+                "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
+                for row in rows
+            )
+            parts.append(
+                f"<h4>{escape(title)}</h4><table><thead><tr>{head}</tr></thead>"
+                f"<tbody>{body}</tbody></table>"
+            )
+        return "".join(parts)

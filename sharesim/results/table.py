@@ -1,0 +1,359 @@
+"""The table that ``sharesim run`` prints, from a summary as it is in ``summary.json``."""
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sharesim.spec.units import PAGE_BYTES
+
+Table = tuple[str, list[str], list[list[str]]]
+"""Title, column names (the first is empty), rows of cells."""
+
+MOST_GUESTS = 12
+EDGE_GUESTS = 4
+"""Of more guests, this many of the least and of the most affected ones are shown."""
+PPM_BELOW = 1e-3
+WIDTH = 100
+LEGEND = (
+    "n.d.: not distinguishable from no difference; ± half of the 95 % interval (20 paired batches)"
+)
+
+
+def summary_rows(summary: Mapping[str, Any]) -> list[Table]:
+    """The headline figures as tables of text."""
+    if "memory" not in summary:
+        return []
+    everyone = summary["guests"]
+    guests = _shown_guests(everyone, list(everyone))
+    tables = [
+        _memory(summary["memory"]),
+        _counters(summary["counters"]),
+        _scanner(summary["scanner"]),
+        _throughput(summary),
+        _lateness(summary),
+        _ledger(summary, guests),
+        _latency(summary, guests),
+    ]
+    return [_without_empty_columns(table) for table in tables if table is not None]
+
+
+def _without_empty_columns(table: Table) -> Table:
+    title, header, rows = table
+    kept = [
+        column
+        for column in range(len(header))
+        if column == 0 or any(row[column] not in ("", "-") for row in rows)
+    ]
+    return title, [header[at] for at in kept], [[row[at] for at in kept] for row in rows]
+
+
+def summary_text(summary: Mapping[str, Any]) -> str:
+    """The same for a terminal, about 100 columns wide."""
+    tables = summary_rows(summary)
+    parts = ["\n".join([_heading(summary), *warnings(summary)])]
+    parts += [_set(table) for table in tables]
+    if not tables:
+        parts.append("nothing was measured: the run ended before its warm-up did")
+    return "\n\n".join([*parts, "\n".join(_remarks(summary))]).rstrip()
+
+
+def warnings(summary: Mapping[str, Any]) -> list[str]:
+    """What a reader must not miss."""
+    lines = []
+    if summary.get("partial"):
+        at, end = _seconds(summary["simulated_ns"]), _seconds(summary["duration_ns"])
+        lines.append(f"PARTIAL: interrupted; {at} of {end} simulated, pairs may be missing")
+    counters = summary.get("counters", {})
+    corrupted, wrong = counters.get("corrupted_pages", 0), counters.get("wrong_merges", 0)
+    if corrupted or wrong:
+        lines.append(
+            f"CORRUPTED: {corrupted:,} pages of guests hold wrong contents, after {wrong:,} merges"
+            " of pages with equal digests but unequal bytes"
+        )
+    return lines
+
+
+def _heading(summary: Mapping[str, Any]) -> str:
+    sharing = summary["sharing"]
+    scanner = summary.get("scanner")
+    by = f" by {scanner['policy']}" if scanner else ""
+    shared = "no sharing" if sharing == "none" else f"{sharing} sharing{by}"
+    mode = summary["mode"]
+    if mode == "decoupled":
+        mode += f" (quantum {_time(summary['sync_quantum_ns'])})"
+    return (
+        f"{summary['scenario']}, seed {summary['seed']}: {_seconds(summary['duration_ns'])},"
+        f" {summary['paging']} paging, {shared}, {mode}"
+    )
+
+
+def _remarks(summary: Mapping[str, Any]) -> list[str]:
+    lines = []
+    if _compared(summary):
+        lines.append(LEGEND)
+    elif "memory" in summary and summary["sharing"] != "none":
+        lines.append("overhead was not measured: --baseline also runs without sharing")
+    if "costs" in summary:
+        lines.append(f"costs: {summary['costs']['profile']}")
+    if summary.get("not_modelled"):
+        text = f"not modelled: {'; '.join(summary['not_modelled'])}"
+        lines += textwrap.wrap(text, WIDTH, subsequent_indent="  ")
+    return lines
+
+
+def _compared(summary: Mapping[str, Any]) -> bool:
+    return bool(summary.get("host", {}).get("overhead"))
+
+
+# Memory and scanner
+
+
+def _memory(memory: Mapping[str, Any]) -> Table:
+    saved, zero = memory["saved_pages"] or 0, memory["saved_zero_pages"] or 0
+    best, best_zero = memory["opportunity_pages"], memory["opportunity_zero_pages"]
+    rows = [
+        ["zero pages", _mib(zero), _mib(best_zero), _share(zero, best_zero)],
+        ["other pages", _mib(saved - zero), _mib(_minus(best, best_zero)),
+         _share(saved - zero, _minus(best, best_zero))],
+        ["together", _mib(saved), _mib(best), _share(saved, best)],
+        ["net of the scanner's tables", _mib(memory["net_saved_pages"]), "",
+         _share(memory["net_saved_pages"], best)],
+        ["highest", _mib(memory["peak_saved_pages"]), "", ""],
+    ]  # fmt: skip
+    if memory.get("realised") is not None:
+        rows.append(
+            ["mean over the window", "", "", f"{memory['realised']:.1%}".replace("%", " %")]
+        )
+    title = "Memory saved at the end, of what perfect sharing would save"
+    if memory.get("time_to_90_percent_ns") is not None:
+        title += f"; 90 % of it after {_seconds(memory['time_to_90_percent_ns'])}"
+    return title, ["MiB", "saved", "possible", "share"], rows
+
+
+def _minus(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one - other
+
+
+def _counters(counters: Mapping[str, int]) -> Table:
+    names = {
+        "merges": "merges", "zero_merges": "of zeros", "merge_aborted": "aborted",
+        "false_matches": "false matches", "cow_breaks": "COW breaks", "zero_breaks": "of zeros",
+        "reuses": "reuses", "splits": "splits", "near_races": "near races",
+        "corrupted_pages": "corrupted",
+    }  # fmt: skip
+    always = ("merges", "zero_merges", "merge_aborted", "false_matches", "cow_breaks",
+              "zero_breaks", "near_races", "corrupted_pages")  # fmt: skip
+    kept = [key for key in names if key in always or counters.get(key)]
+    row = [f"{counters.get(key, 0):,}" for key in kept]
+    return "Merging", ["", *(names[key] for key in kept)], [["pages", *row]]
+
+
+def _scanner(scanner: Mapping[str, Any] | None) -> Table | None:
+    if scanner is None:
+        return None
+    header = ["", "asked/s", "scanned/s", "% of a CPU", "ns/page", "passes", "hashed", "overruns"]
+    share = scanner["cpu_share"]
+    row = [
+        f"{scanner['policy']} ({scanner['placement']})",
+        _number(scanner["requested_rate"]),
+        _number(scanner["achieved_rate"]),
+        "-" if share is None else f"{100 * share:.3g}",
+        _number(scanner["ns_per_page"]),
+        f"{scanner['passes']:,}",
+        f"{scanner['pages_hashed']:,}",
+        f"{scanner['overruns']:,}",
+    ]
+    return "Scanner", header, [row]
+
+
+# Guests
+
+Shown = Sequence[str | int]
+"""Names of guests, with the number of those left out where they are left out."""
+
+
+def _shown_guests(guests: Mapping[str, Mapping[str, Any]], names: list[str]) -> Shown:
+    if len(names) <= MOST_GUESTS:
+        return names
+    ordered = sorted(names, key=lambda name: _harm(guests[name]))
+    left_out = len(names) - 2 * EDGE_GUESTS
+    return [*ordered[:EDGE_GUESTS], left_out, *ordered[-EDGE_GUESTS:]]
+
+
+def _harm(guest: Mapping[str, Any]) -> float:
+    overhead = guest["overhead"]
+    if "lateness_ns" in overhead:
+        return float(overhead["lateness_ns"]["difference"])
+    loss = overhead.get("sharing", {}).get("value")
+    return float(loss) if loss is not None else -float(guest["throughput_per_s"] or 0.0)
+
+
+def _lines(guests: Shown, columns: int, line: Any) -> list[list[str]]:
+    """A row for each guest shown; one that says how many lie between the least and the most."""
+    rows = []
+    for name in guests:
+        if isinstance(name, int):
+            rows.append([f"... {name} between ...", *[""] * columns])
+        else:
+            rows.append([name, *line(name)])
+    return rows
+
+
+def _throughput(summary: Mapping[str, Any]) -> Table | None:
+    """Guests that work as fast as they can, and the host."""
+    everyone = summary["guests"]
+    closed = _shown_guests(everyone, [name for name in everyone if not everyone[name]["paced"]])
+    compared = _compared(summary)
+    header = ["", "operations/s"]
+    header += ["loss by sharing", "by paging", "by both"] if compared else []
+    header += ["CPU/operation"] + (["change"] if compared else [])
+
+    def cells(guest: Mapping[str, Any], rate: float | None) -> list[str]:
+        overhead = guest["overhead"]
+        row = [_number(rate)]
+        if compared:
+            row += [_loss(overhead.get(key)) for key in ("sharing", "paging", "total")]
+        row.append(_time(guest["cpu_ns_per_operation"]))
+        return row + ([_loss(overhead.get("cpu_per_operation"))] if compared else [])
+
+    rows = _lines(
+        closed,
+        len(header) - 1,
+        lambda name: cells(everyone[name], everyone[name]["throughput_per_s"]),
+    )
+    window = summary["window_ns"][1] - summary["window_ns"][0]
+    host = summary["host"]
+    rows.append(["host", *cells(host, host["operations"] * 1e9 / window if window else None)])
+    return "Throughput, and CPU time per operation (the host's with the scanner's)", header, rows
+
+
+def _lateness(summary: Mapping[str, Any]) -> Table | None:
+    """Guests whose operations come at a given rate."""
+    everyone = summary["guests"]
+    paced = _shown_guests(everyone, [name for name in everyone if everyone[name]["paced"]])
+    if not paced:
+        return None
+    compared = _compared(summary)
+    header = ["", "operations/s", "late"] + (["without sharing", "difference"] if compared else [])
+    header += ["CPU/operation"] + (["change"] if compared else [])
+
+    def cells(name: str) -> list[str]:
+        guest = everyone[name]
+        row = [_number(guest["throughput_per_s"]), _time(guest["lateness_ns_per_operation"])]
+        if compared:
+            late = guest["overhead"].get("lateness_ns", {})
+            row += [_time(late.get("without")), _time(late.get("difference"))]
+        row.append(_time(guest["cpu_ns_per_operation"]))
+        return row + ([_loss(guest["overhead"].get("cpu_per_operation"))] if compared else [])
+
+    title = "Lateness of paced guests, mean per operation"
+    return title, header, _lines(paced, len(header) - 1, cells)
+
+
+def _ledger(summary: Mapping[str, Any], guests: Shown) -> Table | None:
+    everyone, host = summary["guests"], summary["host"]
+    causes = [cause for cause, spent in host["ledger_ns"].items() if spent]
+    if not causes:
+        return None
+
+    def cells(ledger: Mapping[str, int]) -> list[str]:
+        total = sum(ledger.values())
+        return [_part(ledger[cause], total) for cause in causes]
+
+    rows = _lines(guests, len(causes), lambda name: cells(everyone[name]["ledger_ns"]))
+    rows.append(["all guests", *cells(host["ledger_ns"])])
+    return "Where the time of the vCPUs went, %", ["", *causes], rows
+
+
+def _latency(summary: Mapping[str, Any], guests: Shown) -> Table | None:
+    everyone = summary["guests"]
+    shown = [name for name in guests if isinstance(name, str)]
+    kinds = list(dict.fromkeys(kind for name in shown for kind in everyone[name]["latency"]))
+    if not kinds:
+        return None
+
+    def cells(name: str) -> list[str]:
+        known = everyone[name]["latency"]
+        return [
+            f"{_time(known[kind]['p50_ns'])} / {_time(known[kind]['p99_ns'])}"
+            if kind in known
+            else "-"
+            for kind in kinds
+        ]
+
+    title = "Latency of faults, median / 99th percentile"
+    return title, ["", *kinds], _lines(guests, len(kinds), cells)
+
+
+# Cells
+
+
+def _loss(difference: Mapping[str, Any] | None) -> str:
+    """A share with half its interval; ppm where it is small."""
+    if not difference or difference.get("value") is None:
+        return "-"
+    value, half = difference["value"], difference["half_width"]
+    if not difference["distinguishable"]:
+        return f"n.d. ± {_ratio(half, half)}"
+    return f"{_ratio(value, value, unit=False)} ± {_ratio(half, value)}"
+
+
+def _ratio(value: float, measure: float, *, unit: bool = True) -> str:
+    """In ppm when ``measure`` is below 0.1 %, else in %."""
+    small = abs(measure) < PPM_BELOW
+    scaled = value * (1e6 if small else 100)
+    digits = 0 if small or abs(scaled) >= 100 else 1 if abs(scaled) >= 10 else 2
+    least = 10.0**-digits
+    text = f"<{least:g}" if 0 < scaled < least / 2 else f"{scaled:,.{digits}f}"
+    return text + ((" ppm" if small else " %") if unit else "")
+
+
+def _part(value: int, total: int) -> str:
+    if not total or not value:
+        return "0"
+    percent = 100 * value / total
+    return f"{percent:.1f}" if percent >= 10 else f"{percent:.2g}" if percent >= 1e-3 else "<0.001"
+
+
+def _share(part: int | None, whole: int | None) -> str:
+    if part is None or not whole:
+        return "-"
+    return f"{100 * part / whole:.1f} %"
+
+
+def _mib(pages: int | None) -> str:
+    return "-" if pages is None else f"{pages * PAGE_BYTES / 2**20:,.2f}"
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 1000 or value == 0 else f"{value:.3g}"
+
+
+def _time(nanoseconds: float | None) -> str:
+    """Three digits in the unit that suits."""
+    if nanoseconds is None:
+        return "-"
+    for unit, size in (("s", 1e9), ("ms", 1e6), ("us", 1e3)):
+        if abs(nanoseconds) >= size:
+            scaled = nanoseconds / size
+            return f"{scaled:,.0f} {unit}" if abs(scaled) >= 100 else f"{scaled:.3g} {unit}"
+    return f"{nanoseconds:.3g} ns"
+
+
+def _seconds(nanoseconds: int) -> str:
+    return f"{nanoseconds / 1e9:.4g} s"
+
+
+def _set(table: Table) -> str:
+    """Aligned: names to the left, figures to the right."""
+    title, header, rows = table
+    lines = [header, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    text = [title]
+    for line in lines:
+        cells = [line[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
+        text.append(("  " + "  ".join(cells)).rstrip())
+    return "\n".join(text)

@@ -1,0 +1,225 @@
+"""Runs a scenario: the one place where everything meets."""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sharesim.engine import Engine
+from sharesim.errors import ModelError, UserError
+from sharesim.kernel import JIT
+from sharesim.machine import tables as t
+from sharesim.machine.check import check_all
+from sharesim.resolve import resolve
+from sharesim.results.recorder import EVENT_COLUMNS, EventNames, ParquetSink, Recorder
+from sharesim.results.run import Run
+from sharesim.results.summary import Part, summarise
+from sharesim.spec.scenario import Scenario, Sharing
+
+Progress = Callable[["Moment"], None]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """How far a run is, for whoever shows progress."""
+
+    label: str
+    """Which of the paired runs: ``"with sharing"``, ``"P1"``, ``"P0"``."""
+    time_ns: int
+    duration_ns: int
+    saved_pages: int
+
+
+@dataclass
+class _Sinks:
+    """Where a run's rows go while it runs: to files, or nowhere but memory."""
+
+    timeline: ParquetSink | None = None
+    events: ParquetSink | None = None
+    kept: list[dict[str, Any]] = field(default_factory=list)
+    kept_events: list[np.ndarray] = field(default_factory=list)
+
+
+class Simulation:
+    """One run of one resolved scenario, sample by sample."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        *,
+        label: str = "with sharing",
+        with_opportunity: bool = True,
+        compiled: bool = True,
+        folder: Path | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.scenario = scenario
+        self.label = label
+        self.progress = progress
+        self.engine = Engine(scenario, compiled=compiled)
+        self.recorder = Recorder(self.engine, with_opportunity=with_opportunity)
+        self.part = Part(label, self.engine)
+        self.partial = False
+        self.sinks = _Sinks()
+        self._names = EventNames(self.engine)
+        self._scratch = np.zeros(len(self.engine.memory.frames) if scenario.check else 0, np.int64)
+        if folder is not None:
+            self._open(folder)
+
+    def _open(self, folder: Path) -> None:
+        columns = [("time_ns", "int"), ("entity", "str")]
+        columns += [(name, "int") for name in self.recorder.columns]
+        self.sinks.timeline = ParquetSink(folder / "timeline.parquet", columns)
+        if self.scenario.events:
+            texts = ("kind", "actor", "vm", "other_vm")
+            self.sinks.events = ParquetSink(
+                folder / "events.parquet",
+                [(name, "str" if name in texts else "int") for name in EVENT_COLUMNS],
+            )
+
+    def run(self) -> None:
+        """Run to the end, or until Ctrl-C, which ends it cleanly and marks it partial."""
+        scenario = self.scenario
+        assert scenario.sample_every is not None
+        step, end = scenario.sample_every, scenario.duration
+        times = [*range(0, end, step), end]
+        if scenario.warmup not in times:
+            times = sorted({*times, scenario.warmup})
+        try:
+            for time in times:
+                self._advance(time)
+                self._sample(time)
+        except KeyboardInterrupt:
+            self.partial = True
+        finally:
+            self._close()
+
+    def _advance(self, time: int) -> None:
+        """Process all events before a time, at the end of the run also those at it.
+
+        Samples are no events: no actor sees them. Steps that start at the very time of a sample
+        come after it, since an actor that starts then may already run ahead of it.
+        """
+        env = self.engine.env
+        self.engine.limit = time
+        before = time + 1 if time == self.scenario.duration else time
+        step, peek = env.step, env.peek
+        with contextlib.nullcontext() if JIT else np.errstate(over="ignore"):
+            while peek() < before:
+                step()
+        if not isinstance(env.now, int):
+            raise ModelError(f"the clock is no longer an integer: {env.now!r}")
+
+    def _sample(self, time: int) -> None:
+        self.engine.drain()
+        if self.scenario.check:
+            self._check(time)
+        self.recorder.sample(time)
+        if time >= self.scenario.warmup:
+            self.part.take(time, self.recorder.last)
+        self._flush()
+        if self.progress is not None:
+            saved = self.recorder.last["host"]["saved_pages"]
+            self.progress(Moment(self.label, time, self.scenario.duration, saved))
+        if self.engine.frames_awaited and self.engine.env.peek() == float("inf"):
+            raise UserError(
+                f"host.memory: all guests wait for a free frame at {time} ns and nothing will free"
+                " one; give the host more memory"
+            )
+
+    def _flush(self) -> None:
+        rows, self.recorder.rows = self.recorder.rows, []
+        logs, self.engine.logs = self.engine.logs, []
+        if self.sinks.timeline is None:
+            self.sinks.kept.extend(rows)
+            self.sinks.kept_events.extend(logs)
+            return
+        self.sinks.timeline.add(rows)
+        if self.sinks.events is not None:
+            for log in logs:
+                self.sinks.events.add_columns(self._names.columns(log))
+
+    def _close(self) -> None:
+        for sink in (self.sinks.timeline, self.sinks.events):
+            if sink is not None:
+                sink.close()
+
+    def _check(self, time: int) -> None:
+        """All invariants of memory and of time."""
+        engine = self.engine
+        if engine.broken or not check_all(engine.memory, self._scratch):
+            engine.breach()
+        for vcpu in engine.vcpus:
+            if vcpu.process is None:
+                continue
+            until = time if vcpu.stopped is None else vcpu.stopped
+            spent = vcpu.ledger_at(until)
+            if int(spent.sum()) != until - vcpu.started or spent.min() < 0:
+                raise ModelError(
+                    f"at {time} ns: the ledger of {vcpu.name} holds {int(spent.sum())} ns"
+                    f" (least {int(spent.min())}) of {until - vcpu.started}"
+                )
+        cpus = len(engine.scheduler.cpus)
+        if sum(engine.scheduler.utilisation(time)) != cpus * time:
+            raise ModelError(f"at {time} ns: the CPUs' causes do not add up to the elapsed time")
+
+    def event_table(self) -> dict[str, Any]:
+        """Columns of the events kept in memory."""
+        logs = self.sinks.kept_events
+        rows = np.concatenate(logs) if logs else np.zeros((0, t.LOG_COLUMNS), np.int64)
+        return self._names.columns(rows)
+
+
+def without_sharing(scenario: Scenario) -> Scenario:
+    """The pair P1: the same paging, no scanner, no tables."""
+    return scenario.model_copy(
+        update={"sharing": Sharing(design="none"), "baseline": False, "events": False}
+    )
+
+
+def native_without_sharing(scenario: Scenario) -> Scenario:
+    """The pair P0: native paging, no sharing."""
+    return without_sharing(scenario).model_copy(update={"paging": "native"})
+
+
+def simulate(
+    scenario: Scenario,
+    *,
+    progress: Progress | None = None,
+    folder: Path | None = None,
+    compiled: bool = True,
+) -> Run:
+    """Run a scenario, and its pairs without sharing if it asks for a baseline.
+
+    ``folder``, an existing empty one, receives timeline and events while the run goes on; without
+    it they are kept in memory. ``compiled=False`` runs the policy in its array form. Raises
+    UserError for what the scenario got wrong.
+    """
+    scenario = resolve(scenario)
+    main = Simulation(scenario, folder=folder, progress=progress, compiled=compiled)
+    main.run()
+    pairs: dict[str, Part] = {}
+    if scenario.baseline and scenario.shares and not main.partial:
+        for label, pair in (
+            ("P1", without_sharing(scenario)),
+            ("P0", native_without_sharing(scenario)),
+        ):
+            other = Simulation(pair, label=label, with_opportunity=False, progress=progress)
+            other.run()
+            if other.partial:
+                main.partial = True
+                break
+            pairs[label] = other.part
+    summary = summarise(scenario, main.part, pairs, partial=main.partial)
+    if folder is not None:
+        return Run(scenario, summary, folder=folder)
+    return Run(
+        scenario,
+        summary,
+        rows=main.sinks.kept,
+        columns=main.recorder.columns,
+        events=main.event_table() if scenario.events else None,
+    )

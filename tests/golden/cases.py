@@ -1,0 +1,14 @@
+"""All golden cases, by name."""
+
+from tests.golden import (  # noqa: F401  (each registers its cases)
+    cases_break,
+    cases_cpu,
+    cases_memory,
+    cases_merge,
+    cases_place,
+    cases_race,
+    cases_scan,
+)
+from tests.golden.case import CASES
+
+__all__ = ["CASES"]
