@@ -122,7 +122,7 @@ class Engine:
         totals = self.memory.totals
         if frames > totals[t.T_FREE]:
             raise UserError(
-                f"host.memory: found {show_size(self.scenario.host.memory or 0)}, of which the guests"
+                f"host.memory: found {show_size(self.scenario.host.memory or 0)}; the guests"
                 f" leave {show_size(int(totals[t.T_FREE]))} at their start; the hypervisor needs"
                 f" {show_size(frames)} for its own tables"
             )
