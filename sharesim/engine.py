@@ -24,6 +24,7 @@ from sharesim.machine.check import BREACHES
 from sharesim.machine.mapping import clone_vm, fill_vm, start_vm, stop_vm
 from sharesim.machine.scheduler import STOPPED, Scheduler
 from sharesim.machine.tables import LOG_RESERVE, Memory, allocate, with_changes, with_log
+from sharesim.resolve import held_frames
 from sharesim.sharing.drivers import driver_for
 from sharesim.sharing.policy import Policy, View
 from sharesim.sharing.scanner import Scanner
@@ -98,7 +99,7 @@ class Engine:
             self.primitives["tlb_entries"],
             blocks=scenario.host.backing == "2 MiB",
         )
-        self._reserve(scenario.host.reserve)
+        self._reserve(scenario.host.reserve + held_frames(scenario, len(self.memory.pages)))
         row = 0
         for number, vm in enumerate(scenario.vms):
             first = int(self.memory.vms[number]["first"])
@@ -150,19 +151,23 @@ class Engine:
 
     def _build_sharing(self, compiled: bool) -> None:
         sharing = self.scenario.sharing
-        if sharing is None or not self.scenario.shares:
+        if sharing is None:
+            return
+        costs = self.cost[0]
+        costs["last_sharer_copy"] = int(sharing.last_sharer == "copy")
+        costs["split_blocks"] = int(sharing.split_blocks)
+        costs["quantum"] = self.quantum
+        if not self.scenario.shares:
             return
         spec = sharing.policy
         set_sharing(
             self.cost, self.primitives, digest=spec.digest, bits=spec.bits, verify=spec.verify
         )
-        costs = self.cost[0]
-        costs["last_sharer_copy"] = int(sharing.last_sharer == "copy")
-        costs["split_blocks"] = int(sharing.split_blocks)
-        costs["quantum"] = self.quantum
         if sharing.scanner.placement != "domain":
             costs["foreign_map"] = costs["foreign_unmap"] = 0
         self.policy = policy = spec.runtime()
+        if any(vm.name == policy.name for vm in self.scenario.vms):
+            raise UserError(f"VM '{policy.name}': in the timeline that is the policy's name")
         if type(policy).changed is not Policy.changed:
             self.memory = with_changes(self.memory, CHANGE_ROWS)
         if policy.PAGE.itemsize > 12:
@@ -176,7 +181,6 @@ class Engine:
         self.refresh_ranges()
         seed = int(combine(np.uint64(self.scenario.seed), np.uint64(0x5CA4)))
         policy.start(view, np.random.Generator(np.random.PCG64(seed)))
-        self._reserve(-(-spec.held_bytes(len(self.memory.pages)) // 4096))
         driver = driver_for(self, policy, compiled)
         self.scanner = Scanner(self, sharing.scanner, driver, spec)
         self.scanner.process = self.env.process(self.scanner.run())
@@ -280,14 +284,17 @@ class Engine:
 
     def refresh_ranges(self) -> None:
         """Tell the policy which guests there are to scan now."""
-        if self.policy is None:
-            return
+        if self.policy is not None:
+            self.policy.view._ranges = self.ranges()
+
+    def ranges(self) -> np.ndarray:
+        """int64[n, 2]: (first page, count) of each guest that runs and may be scanned, in order."""
         rows = [
             (int(row["first"]), int(row["pages"]))
             for row, vm in zip(self.memory.vms, self.scenario.vms, strict=True)
             if row["running"] and vm.mergeable
         ]
-        self.policy.view._ranges = np.array(rows, np.int64).reshape(-1, 2)
+        return np.array(rows, np.int64).reshape(-1, 2)
 
     def unmap_foreign(self, pages: int) -> int:
         """ns for a control domain to unmap what it had mapped, and to flush."""

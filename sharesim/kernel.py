@@ -14,13 +14,18 @@ from typing import Any, TypeVar
 _PACKAGE = Path(__file__).parent
 
 
+_COMPILED = ("machine", "guest", "hypervisor", "sharing", "content", "results", "kernel.py",
+             "prefetch.py")  # fmt: skip
+"""Where kernels are, and the constants that are frozen into their machine code."""
+
+
 def _sources_digest() -> str:
     digest = hashlib.sha256()
-    for path in sorted(_PACKAGE.rglob("*.py")):
-        text = path.read_bytes()
-        if b"njit" in text:
-            digest.update(path.relative_to(_PACKAGE).as_posix().encode())
-            digest.update(text)
+    for part in _COMPILED:
+        for path in sorted([_PACKAGE / part, *(_PACKAGE / part).rglob("*.py")]):
+            if path.is_file():
+                digest.update(path.relative_to(_PACKAGE).as_posix().encode())
+                digest.update(path.read_bytes())
     digest.update(os.environ.get("NUMBA_BOUNDSCHECK", "").encode())
     return digest.hexdigest()[:16]
 

@@ -27,7 +27,7 @@ def resolve(scenario: Scenario) -> Scenario:
     """
     vms = _resolve_clones(tuple(_resolve_vm(vm) for vm in scenario.vms))
     guests = sum(vm.memory or 0 for vm in vms)
-    policy_frames = _held_frames(scenario, guests)
+    policy_frames = held_frames(scenario, guests)
     need = guests + scenario.host.reserve + policy_frames
     memory = scenario.host.memory or need
     if memory < need and not scenario.host.overcommit:
@@ -39,6 +39,10 @@ def resolve(scenario: Scenario) -> Scenario:
     quantum = _resolve_quantum(scenario, guests)
     sample = scenario.sample_every or max(1, scenario.duration // 200)
     sample = max(quantum, -(-sample // quantum) * quantum)
+    if -(-scenario.warmup // quantum) * quantum >= scenario.duration:
+        raise UserError(
+            f"warmup: in whole sync quanta ({show_time(quantum)}) it is as long as the duration"
+        )
     return scenario.model_copy(
         update={
             "sync_quantum": quantum,
@@ -85,7 +89,7 @@ def _resolve_clones(vms: tuple[VM, ...]) -> tuple[VM, ...]:
     return tuple(resolved.values())
 
 
-def _held_frames(scenario: Scenario, guests: int) -> int:
+def held_frames(scenario: Scenario, guests: int) -> int:
     """Frames that the policy's own tables take."""
     if not scenario.shares or scenario.sharing is None:
         return 0

@@ -16,7 +16,7 @@ from sharesim.machine.check import check_all
 from sharesim.resolve import resolve
 from sharesim.results.recorder import EVENT_COLUMNS, EventNames, ParquetSink, Recorder
 from sharesim.results.run import Run
-from sharesim.results.summary import Part, summarise
+from sharesim.results.summary import Part, batch_edges, summarise
 from sharesim.spec.scenario import Scenario, Sharing
 
 Progress = Callable[["Moment"], None]
@@ -85,17 +85,20 @@ class Simulation:
         scenario = self.scenario
         assert scenario.sample_every is not None
         step, end = scenario.sample_every, scenario.duration
-        times = [*range(0, end, step), end]
-        if scenario.warmup not in times:
-            times = sorted({*times, scenario.warmup})
+        samples = {*range(0, end, step), scenario.warmup, end}
+        edges = set(batch_edges(scenario))
         try:
-            for time in times:
+            for time in sorted(samples | edges):
                 self._advance(time)
-                self._sample(time)
+                if time in samples:
+                    self._sample(time)
+                if time in edges:
+                    self.part.edge(self.recorder.measures(time))
         except KeyboardInterrupt:
             self.partial = True
         finally:
             self._close()
+        self.part.finish()
 
     def _advance(self, time: int) -> None:
         """Process all events before a time, at the end of the run also those at it.
@@ -118,8 +121,7 @@ class Simulation:
         if self.scenario.check:
             self._check(time)
         self.recorder.sample(time)
-        if time >= self.scenario.warmup:
-            self.part.take(time, self.recorder.last)
+        self.part.take(time, self.recorder.last)
         self._flush()
         if self.progress is not None:
             saved = self.recorder.last["host"]["saved_pages"]
@@ -175,9 +177,8 @@ class Simulation:
 
 def without_sharing(scenario: Scenario) -> Scenario:
     """The pair P1: the same paging, no scanner, no tables."""
-    return scenario.model_copy(
-        update={"sharing": Sharing(design="none"), "baseline": False, "events": False}
-    )
+    sharing = (scenario.sharing or Sharing()).model_copy(update={"design": "none"})
+    return scenario.model_copy(update={"sharing": sharing, "baseline": False, "events": False})
 
 
 def native_without_sharing(scenario: Scenario) -> Scenario:
@@ -202,18 +203,24 @@ def simulate(
     main = Simulation(scenario, folder=folder, progress=progress, compiled=compiled)
     main.run()
     pairs: dict[str, Part] = {}
-    if scenario.baseline and scenario.shares and not main.partial:
-        for label, pair in (
-            ("P1", without_sharing(scenario)),
-            ("P0", native_without_sharing(scenario)),
-        ):
-            other = Simulation(pair, label=label, with_opportunity=False, progress=progress)
-            other.run()
-            if other.partial:
-                main.partial = True
-                break
-            pairs[label] = other.part
-    summary = summarise(scenario, main.part, pairs, partial=main.partial)
+    failed: dict[str, str] = {}
+    partial = main.partial
+    if scenario.baseline and scenario.shares and not partial:
+        wanted = {"P1": without_sharing(scenario), "P0": native_without_sharing(scenario)}
+        try:
+            for label, pair in wanted.items():
+                try:
+                    other = Simulation(pair, label=label, with_opportunity=False, progress=progress)
+                    other.run()
+                except UserError as error:  # without sharing the guests may not fit
+                    failed[label] = str(error)
+                    continue
+                if other.partial:
+                    raise KeyboardInterrupt
+                pairs[label] = other.part
+        except KeyboardInterrupt:  # what has been simulated is kept
+            partial = True
+    summary = summarise(scenario, main.part, pairs, partial=partial, failed=failed)
     if folder is not None:
         return Run(scenario, summary, folder=folder)
     return Run(

@@ -13,6 +13,7 @@ import simpy
 from sharesim.content.classes import PageClass
 from sharesim.kernel import Number, njit
 from sharesim.machine import tables as t
+from sharesim.machine.flush import flush_vm
 from sharesim.machine.mapping import log_event, release
 from sharesim.machine.tables import ABSENT, BALLOONED, NONE, PINNED, Memory
 from sharesim.spec.scenario import Balloon
@@ -121,7 +122,11 @@ class BalloonDriver:
         cost = engine.cost[0]
         if difference > 0:
             moved = self._inflate(min(difference, step))
+            now = int(engine.env.now)
+            first = int(engine.memory.vms[self.vm]["vcpu_first"])
             spent = moved * int(cost["inflate"])
+            if moved:  # one flush a step, before the frames can be anybody else's
+                spent += int(flush_vm(engine.memory, engine.cost, self.vm, first, now))
         else:
             moved = deflate(engine.memory, self.vm, min(-difference, step), int(engine.env.now))
             spent = moved * int(cost["deflate"])

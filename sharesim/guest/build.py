@@ -84,6 +84,8 @@ class WorkBuilder:
             self._fill_replay(row, workload, vm, first_page)
         elif isinstance(workload, w.Idle | w.Replay):
             row["idle"] = 1
+            if isinstance(workload, w.Replay) and workload.ops:  # the guest's other vCPUs
+                row["ops"], row["time"] = 0, workload.ops * workload.tick
         else:
             raise UserError(
                 f"VM '{vm.name}': workload '{workload.registered_name()}' says neither an"

@@ -11,9 +11,11 @@ import numpy as np
 
 from sharesim.content.capture import CapturedGuest, open_capture
 from sharesim.content.classes import PageClass
+from sharesim.errors import UserError
 from sharesim.guest.layout import capture_key, ids_of
 from sharesim.guest.phases import CHANGE_CLASS, CHANGE_RELEASE, CHANGE_SAME, CHANGE_WRITE
 from sharesim.spec.images import Captured
+from sharesim.spec.units import show_time
 from sharesim.spec.workloads import Replay
 
 
@@ -58,6 +60,12 @@ def replay_ticks(image: Captured, workload: Replay, seed: int, zero_freed: bool)
     first = capture.snapshot_at(image.at / 1e9)
     times = np.asarray(capture.times_ns[first:], np.int64)
     times = times - times[0]
+    shortest = int(np.diff(times).min()) if len(times) > 1 else workload.tick
+    if workload.tick > shortest:
+        raise UserError(
+            f"workload.tick: found {show_time(workload.tick)}; capture '{image.capture}' has a"
+            f" snapshot each {show_time(shortest)}: give at most that"
+        )
     count = max(1, int(-(-times[-1] // workload.tick)))
     changes = _Changes()
     key = capture_key(capture.sha256)

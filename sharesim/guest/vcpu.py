@@ -25,7 +25,7 @@ WAKE = "wake"
 """Interrupts an idle vCPU that has been given something to do."""
 
 _RUNNING = -1
-_REFUND_ORDER = (t.WORK, t.SHARING, t.PAGING, t.INTERRUPTED, t.RECLAIM)
+_REFUND_ORDER = (t.WORK, t.SHARING, t.PAGING, t.INTERRUPTED, t.RECLAIM, t.INTERFERENCE)
 
 
 class VCpu(Entity):
@@ -43,6 +43,7 @@ class VCpu(Entity):
         self.stopped: int | None = None
         self._state = t.READY
         self._since = 0
+        self._seized = 0
         self._rest = 0
         """Cost of the step in flight that is still to be spent while it has no CPU."""
         self._handlers = {
@@ -119,6 +120,7 @@ class VCpu(Entity):
             self._enter(t.INTERRUPTED)
             yield from self._wait_while_seized()
             self._enter(_RUNNING)
+            self._find_caches_cold()
             self._flush_if_due()
             return
         self._enter(t.READY)
@@ -179,8 +181,10 @@ class VCpu(Entity):
         yield from self.engine.handlers.page_fault(self, arg & 0xFFFFFFFF, arg >> 32 != 0)
 
     def wait_for_frame(self, _: int) -> Steps:
-        """Block until a frame is free, then retry."""
+        """Block until a frame is free, then retry; the wait counts in the fault's latency."""
+        before = int(self.engine.env.now)
         yield from self._off_cpu(t.BLOCKED, self.engine.frame_wait())
+        self.table["waited"] += int(self.engine.env.now) - before
 
     def _idle(self, until: int) -> Steps:
         env = self.engine.env
@@ -229,10 +233,17 @@ class VCpu(Entity):
         now = int(self.engine.env.now)
         if self._state != _RUNNING:
             self.table["ledger"][self._state] += now - self._since
+        if self._state == t.INTERRUPTED:
+            self._seized += now - self._since
         if self._state == _RUNNING:
             self.table["streamed"] = self.engine.memory.totals[t.T_STREAMED]
         self._state, self._since = state, now
         self.table["running"] = int(state == _RUNNING)
+
+    def seized_at(self, time: int) -> int:
+        """ns until a time in which the hypervisor had its CPU; part of ``interrupted``."""
+        now = time - self._since if self._state == t.INTERRUPTED else 0
+        return self._seized + now
 
     def _stop(self) -> None:
         self.table["ledger"][:] = self.ledger_at(int(self.engine.env.now))

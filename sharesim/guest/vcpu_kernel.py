@@ -24,6 +24,7 @@ from sharesim.guest.phases import Work
 from sharesim.hypervisor.fault import WAIT, fault
 from sharesim.kernel import Number, Row, njit
 from sharesim.machine import tables as t
+from sharesim.machine.flush import flush_vm
 from sharesim.machine.mapping import (
     attend,
     changes_full,
@@ -36,7 +37,6 @@ from sharesim.machine.tables import BLOCK, CLASS_MASK, NONE, PROTECTED, READ_ONL
 
 # Why the kernel stopped.
 HORIZON, FAULT, NO_FRAME, IDLE_UNTIL, PHASE_END, DRAIN, BREACH = range(7)
-STOPS = ("horizon", "fault", "no frame", "idle", "phase end", "drain", "breach")
 
 NEVER = np.int64((1 << 63) - 1)
 
@@ -138,13 +138,16 @@ def serve_fault(
 
 
 @njit
-def _replayed(mem: Memory, work: Work, me: Number, vm: Number, at: Number) -> Any:
+def _replayed(mem: Memory, cost: np.ndarray, work: Work, me: Number, vm: Number, at: Number) -> Any:
     """A change of a capture that is no access: (done, page, write)."""
     page = np.int64(work.change_page[at])
     kind = np.int64(work.change_kind[at])
     if kind == ph.CHANGE_RELEASE:
         if release(mem, vm, page, 0):
-            log_event(mem, np.int64(mem.vcpus[me]["due"]), 0, t.E_RELEASE, me, page, -1)
+            due = np.int64(mem.vcpus[me]["due"])
+            ns = np.int64(cost[0]["inflate"]) + flush_vm(mem, cost, vm, me, due)
+            mem.vms[vm]["debt_reclaim"] += ns
+            log_event(mem, due, ns, t.E_RELEASE, me, page, -1)
         return True, page, False
     if kind == ph.CHANGE_CLASS:
         flags = np.int64(mem.pages[page]["flags"]) & ~CLASS_MASK
@@ -236,7 +239,7 @@ def run_vcpu(
             if at < 0:
                 _finish_step(phase, vcpu, due, miss_work, miss_excess)
                 continue
-            done, page, write = _replayed(mem, work, me, vm, at)
+            done, page, write = _replayed(mem, cost, work, me, vm, at)
             if done:
                 _finish_step(phase, vcpu, due, miss_work, miss_excess)
                 continue

@@ -110,7 +110,8 @@ def _account(
     latency: Number,
 ) -> Any:
     mem.vms[vm]["faults"] += 1
-    mem.latency[vm, latency, latency_bucket(ns)] += 1
+    mem.latency[vm, latency, latency_bucket(ns + np.int64(mem.vcpus[me]["waited"]))] += 1
+    mem.vcpus[me]["waited"] = 0
     log_event(mem, time, ns, kind, me, page, -1)
     if len(mem.truth):
         check_page(mem, page)

@@ -373,6 +373,9 @@ def clone_vm(mem: Memory, vm: Number, parent: Number) -> Any:
         frame = np.int64(mem.pages[origin]["mfn"])
         if frame == NONE:
             continue
+        if flags & t.PINNED:  # never shared: the clone gets a copy
+            populate(mem, vm, page, mem.frames[frame]["content"])
+            continue
         set_flag(mem, origin, READ_ONLY)
         clear_flag(mem, origin, t.BLOCK)
         link(mem, vm, page, frame)

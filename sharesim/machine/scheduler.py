@@ -189,6 +189,8 @@ class Scheduler:
     def _fill_idle(self) -> bool:
         """Dispatch waiting entities on idle CPUs; whether the queue is empty afterwards."""
         at = 0
+        if all(cpu.current is not None or cpu.seized for cpu in self.cpus):
+            return not self.queue
         while at < len(self.queue):
             entity = self.queue[at][2]
             cpu = self._idle_cpu(entity)

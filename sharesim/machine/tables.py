@@ -80,7 +80,7 @@ T_LOG_COUNT = 28
 T_CHANGE_COUNT = 29
 T_RECENT_HEAD = 30
 T_RECENT_COUNT = 31
-T_BREACH = 32  # 1 + the invariant broken, in check mode
+T_BREACH = 32  # number of the invariant broken, in check mode
 T_BREACH_PAGE = 33
 T_REMOTE_NS = 34  # what flushes have cost others than their initiators
 T_LOCK_COUNT = 35  # busy intervals of the sharing lock
@@ -140,6 +140,7 @@ VCPU_ROW = np.dtype(
         ("flush_due", "<i8"),  # flush when next dispatched
         ("flushed", "<i8"),  # time of its last flush
         ("debt", "<i8"),  # ns of interrupts to pay before the next step
+        ("waited", "<i8"),  # ns blocked for a frame on behalf of the next fault
         ("cold", "<i8"),  # ns of cache misses to pay before the next step
         ("streamed", "<i8"),  # T_STREAMED when it last lost its CPU
         ("refill_entries", "<i8"),  # TLB entries it would refill after a flush
@@ -169,7 +170,6 @@ EVENT_KINDS = (
     "false match",
     "ineligible",
     "already shared",
-    "free frame",
     "split",
     "balloon inflate",
     "balloon deflate",
@@ -191,12 +191,11 @@ EVENT_KINDS = (
     E_FALSE,
     E_INELIGIBLE,
     E_SAME,
-    E_FREE,
     E_SPLIT,
     E_INFLATE,
     E_DEFLATE,
     E_RELEASE,
-) = range(20)
+) = range(19)
 LOG_COLUMNS = 6
 """time, duration, kind, actor (vCPU row, or -1 the scanner, -2 - VM a balloon), page, other."""
 LOG_RESERVE = 16
@@ -204,7 +203,6 @@ LOG_RESERVE = 16
 
 # Why a page changed, as policies are told.
 BROKEN, UNMAPPED, BALLOONED_AWAY, SWAPPED, EXITED = range(5)
-CHANGES = ("broken", "unmapped", "ballooned", "swapped", "exited")
 
 # Latency histograms: one per VM and kind of fault.
 L_POPULATE, L_BREAK, L_REFILL, L_UNPROTECT = range(4)

@@ -10,7 +10,7 @@ import numpy as np
 
 from sharesim.content.mixing import mix64
 from sharesim.kernel import Number, njit
-from sharesim.machine.tables import CLASS_MASK, NONE, PINNED, Memory
+from sharesim.machine.tables import BLOCK, CLASS_MASK, NONE, PINNED, Memory
 
 PARTS = 8
 """Contents are counted part by part, so that the scratch table stays small and in cache."""
@@ -22,6 +22,7 @@ COLUMNS = O_CLASS + CLASS_MASK + 1
 def _count_part(
     mem: Memory,
     ranges: np.ndarray,
+    never: Number,
     part: Number,
     parts: Number,
     table: np.ndarray,
@@ -42,7 +43,7 @@ def _count_part(
             if np.int64(spread & np.uint64(parts - 1)) != part:
                 continue
             flags = np.int64(mem.pages[page]["flags"])
-            if flags & PINNED:
+            if flags & never:
                 continue
             slot = np.int64(((spread >> np.uint64(32)) * np.uint64(size)) >> np.uint64(32))
             while True:
@@ -64,12 +65,12 @@ def _count_part(
 
 
 @njit
-def _count_zero(mem: Memory, ranges: np.ndarray, result: np.ndarray) -> Any:
+def _count_zero(mem: Memory, ranges: np.ndarray, never: Number, result: np.ndarray) -> Any:
     zero = 0
     for at in range(len(ranges)):
         for page in range(ranges[at, 0], ranges[at, 0] + ranges[at, 1]):
             frame = np.int64(mem.pages[page]["mfn"])
-            if frame == NONE or np.int64(mem.pages[page]["flags"]) & PINNED:
+            if frame == NONE or np.int64(mem.pages[page]["flags"]) & never:
                 continue
             if np.uint64(mem.frames[frame]["content"]) == np.uint64(0):
                 zero += 1
@@ -79,11 +80,13 @@ def _count_zero(mem: Memory, ranges: np.ndarray, result: np.ndarray) -> Any:
     result[O_TOTAL] += result[O_ZERO]
 
 
-def opportunity(memory: Memory, ranges: np.ndarray) -> np.ndarray:
+def opportunity(memory: Memory, ranges: np.ndarray, splits: bool = True) -> np.ndarray:
     """int64[COLUMNS]: pages saved by perfect sharing: total, zero, intra, inter, by page class.
 
-    ``ranges`` is int64[n, 2]: (first page, count) of each guest, in order.
+    ``ranges`` is int64[n, 2]: (first page, count) of each guest, in order. Unless 2 MiB blocks may
+    be split (``splits``), pages in them cannot be shared.
     """
+    never = PINNED if splits else PINNED | BLOCK
     pages = int(ranges[:, 1].sum())
     result = np.zeros(COLUMNS, np.int64)
     size = pages * 3 // (2 * PARTS) + 64
@@ -91,9 +94,9 @@ def opportunity(memory: Memory, ranges: np.ndarray) -> np.ndarray:
         while True:
             trial = result.copy()
             table = np.full(size, NONE, np.uint32)
-            if _count_part(memory, ranges, part, PARTS, table, trial):
+            if _count_part(memory, ranges, never, part, PARTS, table, trial):
                 break
             size *= 2
         result = trial
-    _count_zero(memory, ranges, result)
+    _count_zero(memory, ranges, never, result)
     return result

@@ -57,6 +57,8 @@ class Recorder:
     def __init__(self, engine: "Engine", *, with_opportunity: bool) -> None:
         self.engine = engine
         self.with_opportunity = with_opportunity
+        sharing = engine.scenario.sharing
+        self._splits = sharing is None or sharing.split_blocks
         self.columns = self._columns()
         self.rows: list[dict[str, Any]] = []
         self.last: dict[str, dict[str, Any]] = {}
@@ -83,6 +85,18 @@ class Recorder:
             self.rows.append(row)
         self.last = rows
 
+    def measures(self, time: int) -> dict[str, tuple[int, int, int]]:
+        """(operations, CPU ns, lateness ns) so far of each VM, and CPU ns of all CPUs as ``host``.
+
+        What the paired statistics need at the edges of their batches, without a whole sample.
+        """
+        found = {}
+        for number, vm in enumerate(self.engine.scenario.vms):
+            row = self._vm(number, time)
+            found[vm.name] = (row["operations"], row["cpu_ns"], row["lateness_ns"])
+        found["host"] = (0, sum(self.engine.scheduler.utilisation(time)[1:]), 0)
+        return found
+
     def _host(self, time: int) -> dict[str, Any]:
         engine = self.engine
         totals, vms = engine.memory.totals, engine.memory.vms
@@ -106,7 +120,7 @@ class Recorder:
             "ballooned_pages": ballooned,
         }
         if self.with_opportunity:
-            best = opportunity(engine.memory, self._ranges())
+            best = opportunity(engine.memory, engine.ranges(), self._splits)
             row["opportunity_pages"] = int(best[O_TOTAL])
             row["opportunity_zero_pages"] = int(best[O_ZERO])
             row["opportunity_intra_pages"] = int(best[O_INTRA])
@@ -118,24 +132,17 @@ class Recorder:
         row.update(zip(names, engine.scheduler.utilisation(time), strict=True))
         return row
 
-    def _ranges(self) -> np.ndarray:
-        vms = self.engine.memory.vms
-        chosen = [
-            (int(row["first"]), int(row["pages"]))
-            for row, vm in zip(vms, self.engine.scenario.vms, strict=True)
-            if row["running"] and vm.mergeable
-        ]
-        return np.array(chosen, np.int64).reshape(-1, 2)
-
     def _vm(self, number: int, time: int) -> dict[str, Any]:
         engine = self.engine
         vm = engine.memory.vms[number]
         first, count = int(vm["vcpu_first"]), int(vm["vcpus"])
         vcpus = engine.memory.vcpus[first : first + count]
         ledger = np.zeros(len(CAUSES), np.int64)
+        seized = 0
         for vcpu in engine.vcpus[first : first + count]:
             if vcpu.process is not None:
                 ledger += vcpu.ledger_at(time)
+                seized += vcpu.seized_at(time)
         row: dict[str, Any] = {
             "populated_pages": int(vm["populated"]),
             "unpopulated_pages": int(
@@ -150,7 +157,7 @@ class Recorder:
             "cow_breaks": int(vm["cow_breaks"]),
             "merged": int(vm["merged"]),
             "lateness_ns": int(vcpus["lateness"].sum()),
-            "cpu_ns": int(ledger[: t.INTERRUPTED + 1].sum()),
+            "cpu_ns": int(ledger[: t.INTERRUPTED + 1].sum()) - seized,
         }
         row.update({f"{cause}_ns": int(ns) for cause, ns in zip(CAUSES, ledger, strict=True)})
         return row

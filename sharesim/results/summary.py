@@ -18,53 +18,84 @@ if TYPE_CHECKING:
     from sharesim.spec.scenario import Scenario
 
 BATCHES = 20
-T_95 = 2.093
-"""Student's t for 19 degrees of freedom, two-sided 95 %."""
+LEAST_BATCHES = 8
+"""With fewer no interval is given, and nothing counts as distinguishable."""
+T_95 = {7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228, 11: 2.201, 12: 2.179, 13: 2.160, 14: 2.145,
+        15: 2.131, 16: 2.120, 17: 2.110, 18: 2.101, 19: 2.093}  # fmt: skip
+"""Student's t, two-sided 95 %, by degrees of freedom."""
 
 Rows = Mapping[str, Mapping[str, Any]]
 
 
+def batch_edges(scenario: "Scenario") -> list[int]:
+    """Times between which the window is cut into batches: whole sync quanta, whoever samples."""
+    quantum = scenario.sync_quantum or 1
+    start, end = scenario.warmup, scenario.duration
+    edges = {start + (end - start) * number // BATCHES // quantum * quantum
+             for number in range(1, BATCHES)}  # fmt: skip
+    return sorted({start, *edges, end})
+
+
 class Part:
-    """What the summary needs of one run: rows at both ends of the window, and series between."""
+    """What the summary needs of one run: rows at both ends of the window, and batches between."""
 
     def __init__(self, label: str, engine: "Engine") -> None:
         self.label = label
-        self.engine = engine
+        self.engine: Engine | None = engine
+        self.warmup = engine.scenario.warmup
         self.first: dict[str, dict[str, Any]] = {}
         self.last: dict[str, dict[str, Any]] = {}
         self.times: list[int] = []
-        self.series: dict[str, list[tuple[int, int]]] = {}
-        """For each VM and ``host``: (operations, CPU ns) at each sample."""
+        """Of the samples in the window."""
         self.saved: list[tuple[int, int, int]] = []
-        """(time, saved, opportunity) at each sample."""
-        self._latency: np.ndarray | None = None
+        """(time, saved, opportunity) at each sample from the start."""
+        self.edges: list[dict[str, tuple[int, int, int]]] = []
+        """(operations, CPU ns, lateness ns) of each VM and the host at each batch's edge."""
+        self.latency = engine.memory.latency.copy()
+        """Of the window, once it is finished."""
+        self.unpaid_ns = 0
         phases = engine.work.phases
+        rows = engine.memory.vms["vcpu_first"].tolist()
         self.paced = {
             vm.name: any(phases[row]["period"] for row in engine.vcpus[at].phases)
-            for vm, at in self._first_vcpus()
+            for vm, at in zip(engine.scenario.vms, rows, strict=True)
         }
+        self.scanner: dict[str, Any] | None = None
 
-    def _first_vcpus(self) -> list[tuple[Any, int]]:
-        vms = self.engine.scenario.vms
-        rows = self.engine.memory.vms["vcpu_first"].tolist()
-        return list(zip(vms, rows, strict=True))
+    @property
+    def counted(self) -> list[str]:
+        """The guests whose operations the host's throughput counts: those in a closed loop, for a
+        paced one cannot lose any; all of them when none is in a closed loop."""
+        closed = [name for name, paced in self.paced.items() if not paced]
+        return [name for name in closed if self.gain(name, "operations")] or list(self.paced)
 
     def take(self, time: int, rows: Rows) -> None:
-        """A sample at or after the warm-up."""
+        """A sample."""
+        host = rows["host"]
+        self.saved.append((time, host["saved_pages"], host.get("opportunity_pages", 0)))
+        if time < self.warmup:
+            return
+        assert self.engine is not None
         if not self.first:
             self.first = {name: dict(row) for name, row in rows.items()}
-            self._latency = self.engine.memory.latency.copy()
+            self.latency = self.engine.memory.latency.copy()
         self.last = {name: dict(row) for name, row in rows.items()}
         self.times.append(time)
-        host = rows["host"]
-        operations = 0
-        for name in self.paced:
-            row = rows[name]
-            self.series.setdefault(name, []).append((row["operations"], row["cpu_ns"]))
-            operations += row["operations"]
-        spent = host["cpu_vcpu_ns"] + host["cpu_scanner_ns"] + host["cpu_switch_ns"]
-        self.series.setdefault("host", []).append((operations, spent))
-        self.saved.append((time, host["saved_pages"], host.get("opportunity_pages", 0)))
+
+    def edge(self, measures: dict[str, tuple[int, int, int]]) -> None:
+        """Measures at the edge of a batch."""
+        self.edges.append(measures)
+
+    def finish(self) -> None:
+        """Keep what the summary needs and let the machine's tables go."""
+        engine = self.engine
+        assert engine is not None
+        self.latency = engine.memory.latency - self.latency
+        vcpus, vms = engine.memory.vcpus, engine.memory.vms
+        self.unpaid_ns = int(vcpus["debt"].sum() + vcpus["cold"].sum() + vms["debt_reclaim"].sum())
+        if engine.scanner is not None and self.times:
+            self.scanner = _scanner(self, engine)
+        self.engine = None
 
     @property
     def window(self) -> int:
@@ -77,11 +108,9 @@ class Part:
             return 0
         return int(self.last[entity].get(metric, 0)) - int(self.first[entity].get(metric, 0))
 
-    def latency(self, vm: int) -> dict[str, dict[str, int]]:
+    def latencies(self, vm: int) -> dict[str, dict[str, int]]:
         """Count and percentiles, in ns, of each kind of fault in the window."""
-        if self._latency is None:
-            return {}
-        counts = self.engine.memory.latency[vm] - self._latency[vm]
+        counts = self.latency[vm]
         return {
             kind: percentiles(counts[at])
             for at, kind in enumerate(LATENCY_KINDS)
@@ -89,11 +118,15 @@ class Part:
         }
 
     def batches(self, entity: str) -> np.ndarray:
-        """float[BATCHES, 2]: operations and CPU ns of each batch of the window."""
-        series = np.array(self.series[entity], np.float64)
-        edges = np.linspace(self.times[0], self.times[-1], BATCHES + 1)
-        at = np.stack([np.interp(edges, self.times, series[:, c]) for c in (0, 1)], axis=1)
-        return np.diff(at, axis=0)
+        """float[n, 3]: operations, CPU ns and lateness ns of each batch of the window.
+
+        The host's operations and lateness are the sums over the guests that are counted.
+        """
+        names = self.counted if entity == "host" else [entity]
+        series = np.array([np.sum([edge[name] for name in names], axis=0) for edge in self.edges])
+        if entity == "host":
+            series[:, 1] = [edge["host"][1] for edge in self.edges]
+        return np.diff(series, axis=0).astype(np.float64)
 
 
 def bucket_bounds() -> np.ndarray:
@@ -120,28 +153,57 @@ def percentiles(counts: np.ndarray) -> dict[str, int]:
 def paired_loss(with_it: np.ndarray, without: np.ndarray) -> dict[str, Any]:
     """1 - X/Y of paired batches: value, half of its 95 % interval, and whether it stands out.
 
-    The interval is that of a ratio estimate, from the batches' deviations d = x - r y.
+    The interval is that of a ratio estimate, from the batches' deviations d = x - r y; None when
+    there are too few batches for one.
     """
     if without.sum() <= 0:
         return {"value": None, "half_width": None, "distinguishable": False}
     ratio = with_it.sum() / without.sum()
-    deviation = with_it - ratio * without
-    count = len(deviation)
-    error = np.sqrt((deviation**2).sum() / (count * (count - 1))) / without.mean()
-    half = T_95 * error
+    half = _half_width(with_it - ratio * without)
     loss = 1.0 - ratio
+    return _with_interval(loss, None if half is None else half / without.mean())
+
+
+def paired_difference(with_it: np.ndarray, without: np.ndarray) -> dict[str, Any]:
+    """Difference of the means per operation of paired batches, each float[n, 2]: (sum, operations).
+
+    As :func:`paired_loss`, in the unit of the sums.
+    """
+    (x, n), (y, m) = with_it.T, without.T
+    if n.sum() <= 0 or m.sum() <= 0:
+        return {"value": None, "half_width": None, "distinguishable": False}
+    value = x.sum() / n.sum() - y.sum() / m.sum()
+    deviation = (x - x.sum() / n.sum() * n) / n.mean() - (y - y.sum() / m.sum() * m) / m.mean()
+    return _with_interval(value, _half_width(deviation))
+
+
+def _half_width(deviation: np.ndarray) -> float | None:
+    """Half of the 95 % interval of a mean from deviations that sum to zero; None for too few."""
+    count = len(deviation)
+    if count < LEAST_BATCHES:
+        return None
+    return float(np.sqrt((deviation**2).sum() / (count * (count - 1)))) * T_95[count - 1]
+
+
+def _with_interval(value: float, half: float | None) -> dict[str, Any]:
+    stands_out = half is not None and abs(value) > half and abs(value) > 1e-12
     return {
-        "value": float(loss),
-        "half_width": float(half),
-        "distinguishable": bool(abs(loss) > half and abs(loss) > 1e-12),
+        "value": float(value),
+        "half_width": None if half is None else float(half),
+        "distinguishable": bool(stands_out),
     }
 
 
 def summarise(
-    scenario: "Scenario", main: Part, pairs: Mapping[str, Part], *, partial: bool
+    scenario: "Scenario",
+    main: Part,
+    pairs: Mapping[str, Part],
+    *,
+    partial: bool,
+    failed: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """All headline figures as plain data."""
-    end = main.times[-1] if main.times else 0
+    """All headline figures as plain data. ``failed``: pairs that could not be run, and why."""
+    end = main.saved[-1][0] if main.saved else 0
     summary: dict[str, Any] = {
         "scenario": scenario.title or "scenario",
         "model_version": MODEL_VERSION,
@@ -158,9 +220,11 @@ def summarise(
     }
     if not main.times:
         return summary
+    if failed:
+        summary["pairs_failed"] = dict(failed)
     summary["memory"] = _memory(main)
     summary["counters"] = _counters(main)
-    summary["scanner"] = _scanner(main)
+    summary["scanner"] = main.scanner
     summary["guests"] = {
         vm.name: _guest(main, pairs, number, vm.name) for number, vm in enumerate(scenario.vms)
     }
@@ -178,9 +242,10 @@ def _memory(main: Part) -> dict[str, Any]:
              "unpopulated_pages", "ballooned_pages", "memory_pages")  # fmt: skip
     memory = {name: host.get(name) for name in names}
     saved = np.array(main.saved, np.int64)
-    best = int(saved[:, 2].sum())
+    window = saved[saved[:, 0] >= main.warmup]
+    best = int(window[:, 2].sum())
     memory["peak_saved_pages"] = int(saved[:, 1].max())
-    memory["realised"] = float(saved[:, 1].sum() / best) if best else None
+    memory["realised"] = float(window[:, 1].sum() / best) if best else None
     final = int(saved[-1, 1])
     reached = np.flatnonzero(saved[:, 1] >= 0.9 * final)
     memory["time_to_90_percent_ns"] = int(saved[reached[0], 0]) if final > 0 else None
@@ -193,14 +258,13 @@ def _counters(main: Part) -> dict[str, int]:
             "zero_breaks", "reuses", "populates", "refills", "unprotects", "splits",
             "corrupted_pages", "wrong_merges", "near_races", "flushes", "flush_remote_ns",
             "lock_waits", "lock_wait_ns", "balloon_popped")  # fmt: skip
-    return {name: int(host[name]) for name in kept}
+    return {name: int(host[name]) for name in kept} | {"unpaid_ns": main.unpaid_ns}
 
 
-def _scanner(main: Part) -> dict[str, Any] | None:
-    scanner = main.engine.scanner
-    if scanner is None:
-        return None
-    name = main.engine.policy.name
+def _scanner(main: Part, engine: "Engine") -> dict[str, Any]:
+    scanner = engine.scanner
+    assert scanner is not None
+    name = engine.policy.name
     row, seconds = main.last[name], main.window / 1e9
     spent = main.gain("host", "cpu_scanner_ns")
     scanned = main.gain(name, "pages_scanned")
@@ -217,7 +281,7 @@ def _scanner(main: Part) -> dict[str, Any] | None:
         "overruns": int(row["overruns"]),
         "pages_scanned": int(row["pages_scanned"]),
         "pages_hashed": int(row["pages_hashed"]),
-        **main.engine.policy.counters(),
+        **engine.policy.counters(),
     }
 
 
@@ -232,7 +296,7 @@ def _guest(main: Part, pairs: Mapping[str, Part], number: int, name: str) -> dic
         "lateness_ns_per_operation": late / operations if paced and operations else None,
         "cpu_ns_per_operation": main.gain(name, "cpu_ns") / operations if operations else None,
         "ledger_ns": {cause: main.gain(name, f"{cause}_ns") for cause in CAUSES},
-        "latency": main.latency(number),
+        "latency": main.latencies(number),
         "cow_breaks": main.gain(name, "cow_breaks"),
         "faults": main.gain(name, "faults"),
         "overhead": _overhead(main, pairs, name, paced),
@@ -240,11 +304,12 @@ def _guest(main: Part, pairs: Mapping[str, Part], number: int, name: str) -> dic
 
 
 def _host(main: Part, pairs: Mapping[str, Part]) -> dict[str, Any]:
-    names = list(main.paced)
-    operations = sum(main.gain(name, "operations") for name in names)
+    names, counted = list(main.paced), main.counted
+    operations = sum(main.gain(name, "operations") for name in counted)
     spent = [main.gain("host", f"cpu_{kind}_ns") for kind in ("vcpu", "scanner", "switch")]
-    paced = all(main.paced[name] or not main.gain(name, "operations") for name in names)
+    paced = all(main.paced[name] for name in counted)
     return {
+        "guests_counted": counted,
         "operations": operations,
         "cpu_ns": dict(zip(("vcpu", "scanner", "switch"), spent, strict=True))
         | {"idle": main.gain("host", "cpu_idle_ns")},
@@ -282,13 +347,20 @@ def _cpu_excess(main: Part, p1: Part, name: str) -> dict[str, Any]:
 
 
 def _lateness(main: Part, p1: Part, name: str) -> dict[str, Any]:
-    names = list(main.paced) if name == "host" else [name]
-    values = []
-    for part in (main, p1):
-        operations = sum(part.gain(vm, "operations") for vm in names)
-        late = sum(part.gain(vm, "lateness_ns") for vm in names)
-        values.append(late / operations if operations else 0.0)
-    return {"with_sharing": values[0], "without": values[1], "difference": values[0] - values[1]}
+    """Mean lateness per operation with and without sharing, and their paired difference."""
+    ours, theirs = (part.batches(name)[:, [2, 0]] for part in (main, p1))
+    means = [
+        float(batches[:, 0].sum() / batches[:, 1].sum()) if batches[:, 1].sum() else 0.0
+        for batches in (ours, theirs)
+    ]
+    difference = paired_difference(ours, theirs)
+    return {
+        "with_sharing": means[0],
+        "without": means[1],
+        "difference": means[0] - means[1],
+        "half_width": difference["half_width"],
+        "distinguishable": difference["distinguishable"],
+    }
 
 
 def _attributed(main: Part, p1: Part, name: str, measured: float | None) -> dict[str, Any]:
@@ -297,7 +369,7 @@ def _attributed(main: Part, p1: Part, name: str, measured: float | None) -> dict
     Work and the other causes fill the window, so their differences sum to the loss of work; what
     is left of the measured loss (operations of unequal cost, contention) is the residual.
     """
-    names = list(main.paced) if name == "host" else [name]
+    names = main.counted if name == "host" else [name]
 
     def spent(part: Part, cause: str) -> int:
         return sum(part.gain(vm, f"{cause}_ns") for vm in names)

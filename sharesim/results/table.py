@@ -15,7 +15,7 @@ EDGE_GUESTS = 4
 PPM_BELOW = 1e-3
 WIDTH = 100
 LEGEND = (
-    "n.d.: not distinguishable from no difference; ± half of the 95 % interval (20 paired batches)"
+    "n.d.: not distinguishable from no difference; ± half of the 95 % interval (paired batches)"
 )
 
 
@@ -89,6 +89,8 @@ def _heading(summary: Mapping[str, Any]) -> str:
 
 def _remarks(summary: Mapping[str, Any]) -> list[str]:
     lines = []
+    for pair, reason in summary.get("pairs_failed", {}).items():
+        lines += textwrap.wrap(f"{pair} could not be run: {reason}", WIDTH, subsequent_indent="  ")
     if _compared(summary):
         lines.append(LEGEND)
     elif "memory" in summary and summary["sharing"] != "none":
@@ -242,7 +244,7 @@ def _lateness(summary: Mapping[str, Any]) -> Table | None:
         row = [_number(guest["throughput_per_s"]), _time(guest["lateness_ns_per_operation"])]
         if compared:
             late = guest["overhead"].get("lateness_ns", {})
-            row += [_time(late.get("without")), _time(late.get("difference"))]
+            row += [_time(late.get("without")), _later(late)]
         row.append(_time(guest["cpu_ns_per_operation"]))
         return row + ([_loss(guest["overhead"].get("cpu_per_operation"))] if compared else [])
 
@@ -293,9 +295,21 @@ def _loss(difference: Mapping[str, Any] | None) -> str:
     if not difference or difference.get("value") is None:
         return "-"
     value, half = difference["value"], difference["half_width"]
+    if half is None:  # too short a window for an interval
+        return f"{_ratio(value, value)} ± ?"
     if not difference["distinguishable"]:
         return f"n.d. ± {_ratio(half, half)}"
     return f"{_ratio(value, value, unit=False)} ± {_ratio(half, value)}"
+
+
+def _later(late: Mapping[str, Any]) -> str:
+    """A difference of lateness with half its interval."""
+    if late.get("difference") is None:
+        return "-"
+    if late.get("half_width") is None:
+        return f"{_time(late['difference'])} ± ?"
+    half = _time(late["half_width"])
+    return f"{_time(late['difference'])} ± {half}" if late["distinguishable"] else f"n.d. ± {half}"
 
 
 def _ratio(value: float, measure: float, *, unit: bool = True) -> str:

@@ -28,6 +28,9 @@ LARGEST_CHUNK = 256
 class Driver:
     """Base class: what the scanner process asks of a driver."""
 
+    takes_time = True
+    """Whether the scanner needs a CPU for it."""
+
     def __init__(self, engine: "Engine", policy: Any) -> None:
         self.engine = engine
         self.policy = policy
@@ -353,6 +356,8 @@ class ArrayDriver(Driver):
 
 class OracleDriver(Driver):
     """Shares everything at each wake-up, in no time."""
+
+    takes_time = False
 
     def __init__(self, engine: "Engine", policy: Any) -> None:
         super().__init__(engine, policy)

@@ -226,7 +226,8 @@ class View:
     def map_foreign(self, pages: Pages) -> None:
         """Map pages of guests for reading, as a control domain must."""
         ids = self._ids(pages, "map_foreign")
-        self._charge(ids, self._primitives["foreign_map"], "map_foreign")
+        foreign = int(self._cost[0]["foreign_map"])  # 0 unless a control domain scans
+        self._charge(ids, foreign, "map_foreign")
         self.mapped += len(ids)
 
     def spend(self, pages: Pages, ns: int) -> None:

@@ -51,7 +51,10 @@ class Scanner(Entity):
         while True:
             budget = self.requested(wake + self.period) - self.requested(wake)
             if budget > 0:
-                if self.spec.placement == "softirq":
+                if not self.driver.takes_time:
+                    self.driver.begin(budget, wake)
+                    self.engine.frames_may_be_free()
+                elif self.spec.placement == "softirq":
                     yield from self._in_softirq(budget)
                 else:
                     yield from self._in_thread(budget)

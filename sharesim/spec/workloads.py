@@ -64,7 +64,7 @@ class Accessing(Workload):
     """What an operation does to the guest's page tables."""
     tlb_miss: Fraction = 0.0
     """Share of accesses that miss the TLB and walk the page tables."""
-    rate: Annotated[float, Field(gt=0, le=1e9)] | None = None
+    rate: Annotated[float, Field(ge=0.001, le=1e9)] | None = None
     """Operations per second; none: as fast as it can (closed loop)."""
     new_content: Literal["unique", "pool", "same"] = "unique"
     """What a write leaves: something new, one of ``pool`` contents, or what was there."""
@@ -79,6 +79,12 @@ class Idle(Workload):
     """Does nothing, and leaves its CPU to others."""
 
     name: ClassVar[str] = "idle"
+
+    @model_validator(mode="after")
+    def _no_operations(self) -> "Idle":
+        if self.ops is not None:
+            raise ValueError("ops: an idle guest has no operations; end it with for_")
+        return self
 
 
 @WORKLOADS.register

@@ -550,9 +550,9 @@ def test_sharing_at_once_keeps_the_books() -> None:
     bench = Bench()
     bench.fill({0: 0, 1: 0, 9: 0, 2: SAME_CONTENT, 10: SAME_CONTENT})
     for page in (0, 1, 9):
-        share_now(bench.mem, page, ZERO)
+        share_now(bench.mem, bench.cost, page, ZERO)
         bench.check()
-    share_now(bench.mem, 10, 2)
+    share_now(bench.mem, bench.cost, 10, 2)
     bench.check()
     assert bench.saved() == 3
     assert bench.total(t.T_PENDING) == 0

@@ -65,7 +65,8 @@ def test_what_is_over_is_forgotten() -> None:
     mem = memory()
     for time in range(0, 100_000, 10):
         assert hold_lock(mem, time, 5, time) == 0
-        assert mem.totals[t.T_LOCK_COUNT] <= 2
+        assert mem.totals[t.T_LOCK_COUNT] <= LOCK_CAPACITY
+    assert hold_lock(mem, 99_992, 5, 99_990) == 3  # the latest is still known
 
 
 def test_more_intervals_than_the_table_holds_lose_the_oldest() -> None:

@@ -204,7 +204,7 @@ class Model(RuleBasedStateMachine):
         if self.reads(page) == self.reads(partner) and self.bench.content(page) != 0:
             if self.bench.flag(page, CORRUPTED) or self.bench.flag(partner, CORRUPTED):
                 return
-            share_now(self.bench.mem, page, partner)
+            share_now(self.bench.mem, self.bench.cost, page, partner)
 
     @rule(ahead=st.integers(0, 3_000))
     def pass_time(self, ahead: int) -> None:
