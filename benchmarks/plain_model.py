@@ -88,7 +88,7 @@ class PlainModel:
         policy = self.scenario.sharing.policy
         assert isinstance(policy, Cbps)
         self.digest_seed = seed_of(policy.digest)
-        self.digest_shift = 64 - policy.bits
+        self.digest_shift = 64 - policy.digest_width
         self.digest_cost = self.costs[f"digest_{policy.digest}_cold"]
         self.zero_digest = self.digest_of(0)
         self.digest = [-1] * len(self.frame)  # as last seen, -1: never

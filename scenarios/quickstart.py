@@ -55,6 +55,8 @@ def scenario(
     """
     if not 1 <= vms <= 512:
         raise UserError(f"vms: found {vms}; from 1 to 512 captured guests can run")
+    if not 0 <= busy <= 512:
+        raise UserError(f"busy: found {busy}; from 0 to 512 busy guests can run")
     return Scenario(
         title="Captured guests under a scanner",
         duration=duration,

@@ -161,7 +161,11 @@ class Engine:
             return
         spec = sharing.policy
         set_sharing(
-            self.cost, self.primitives, digest=spec.digest, bits=spec.bits, verify=spec.verify
+            self.cost,
+            self.primitives,
+            digest=spec.digest,
+            bits=spec.digest_width,
+            verify=spec.verify,
         )
         if sharing.scanner.placement != "domain":
             costs["foreign_map"] = costs["foreign_unmap"] = 0

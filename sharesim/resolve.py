@@ -14,6 +14,9 @@ from sharesim.spec.images import Captured
 from sharesim.spec.scenario import VM, Costs, Scenario, size_problem
 from sharesim.spec.units import show_size, show_time
 
+MOST_SAMPLES = 200_000
+"""Of a run: more would take longer than what they look at."""
+
 _QUANTUM_STEPS = tuple(
     digit * 10**power for power in range(0, 12) for digit in (1, 2, 5)
 )  # 1, 2, 5, 10 ... ns
@@ -39,6 +42,12 @@ def resolve(scenario: Scenario) -> Scenario:
     quantum = _resolve_quantum(scenario, guests)
     sample = scenario.sample_every or max(1, scenario.duration // 200)
     sample = max(quantum, -(-sample // quantum) * quantum)
+    if scenario.duration // sample > MOST_SAMPLES:
+        least = show_time(-(-scenario.duration // MOST_SAMPLES))
+        raise UserError(
+            f"sample_every: found {show_time(sample)}; at most {MOST_SAMPLES} samples are"
+            f" taken: give at least {least}"
+        )
     if -(-scenario.warmup // quantum) * quantum >= scenario.duration:
         raise UserError(
             f"warmup: in whole sync quanta ({show_time(quantum)}) it is as long as the duration"

@@ -238,6 +238,8 @@ def _report(
 def _compare(run: "Run", place: Path, target: "Target") -> None:
     """Whether a repeated run came out as it was before."""
     from sharesim.results.folder import same_files
+    from sharesim.results.load import read_summary
+    from sharesim.version import MODEL_VERSION
 
     before = target.run_folder
     if before is None or run.summary["partial"] or not before.exists():
@@ -249,3 +251,6 @@ def _compare(run: "Run", place: Path, target: "Target") -> None:
         print(f"the same, byte for byte, as {before}")
     elif "scenario.json" not in differ:
         print(f"the same scenario as {before}, but not the same {', '.join(differ)}")
+        made_with = read_summary(before).get("model_version")
+        if made_with != MODEL_VERSION:
+            print(f"that was made by model version {made_with}; this is version {MODEL_VERSION}")

@@ -23,15 +23,15 @@ _COLUMNS = {
     "non-zero": "nonzero",
     "distinct": "distinct",
     "twins": "shareable",
-    "reclaim": "repeated",
+    "repeated": "repeated",
     "inside": "reclaim_intra",
     "between": "repeated_between",
     "changed": "changed",
 }
 _LEGEND = """\
 unbacked: no storage on the host; zero: stored and all zero; twins: non-zero pages with an equal
-page anywhere; reclaim: beyond one copy of each content, split into what each guest saves alone
-(inside) and what merging across guests adds (between: a guest's equal pages before it count)"""
+page anywhere; repeated: an earlier page has the content already, so this copy could be given back,
+within one guest (inside) or only across guests (between)"""
 
 
 def inspect_json(capture: Capture, seconds: float | None = None) -> dict[str, Any]:

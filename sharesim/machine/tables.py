@@ -31,19 +31,20 @@ FRAME = np.dtype(
     ]
 )
 
-# Flags of a page. The low bits are its PageClass.
-CLASS_MASK = 0x7
-READ_ONLY = 1 << 4  # mapped read-only because its frame is, or was, shared
-PROTECTED = 1 << 5  # write-protected by a merge under way
-REFILL = 1 << 6  # its entry is not in place: the next access pays for it
-PINNED = 1 << 7  # never shared: guest page tables under direct paging, DMA, dom0 mappings
-BLOCK = 1 << 8  # backed by a 2 MiB mapping
-BALLOONED = 1 << 9
-CORRUPTED = 1 << 10  # reads other bytes than were written: a digest collision was trusted
-RECENT = 1 << 11  # merged within the last sync quantum
-ABSENT = 1 << 12  # its VM is not running
-UNMERGEABLE = 1 << 14  # in a guest that the scanner does not look at
-DIRTY = 1 << 13  # written since the scanner last read it, as a hardware dirty bit would say
+# Flags of a page. The low bits are its PageClass. As int64 they are values to Numba, not literals
+# for each of which it would compile every helper anew.
+CLASS_MASK = np.int64(0x7)
+READ_ONLY = np.int64(1 << 4)  # mapped read-only because its frame is, or was, shared
+PROTECTED = np.int64(1 << 5)  # write-protected by a merge under way
+REFILL = np.int64(1 << 6)  # its entry is not in place: the next access pays for it
+PINNED = np.int64(1 << 7)  # never shared: guest page tables under direct paging, DMA, dom0 mappings
+BLOCK = np.int64(1 << 8)  # backed by a 2 MiB mapping
+BALLOONED = np.int64(1 << 9)
+CORRUPTED = np.int64(1 << 10)  # reads other bytes than were written: a digest collision was trusted
+RECENT = np.int64(1 << 11)  # merged within the last sync quantum
+ABSENT = np.int64(1 << 12)  # its VM is not running
+UNMERGEABLE = np.int64(1 << 14)  # in a guest that the scanner does not look at
+DIRTY = np.int64(1 << 13)  # written since the scanner last read it: a hardware dirty bit
 
 BLOCK_PAGES = 512
 

@@ -83,7 +83,7 @@ class CbpsPolicy(Policy):
             zero = asked & (digests == np.uint64(view.zero_digest()))
             partners[zero] = ZERO
             asked &= ~zero
-        interval, bits, passes = int(row["interval"]), self.spec.bits, self.spec.passes
+        interval, bits, passes = int(row["interval"]), self.spec.digest_width, self.spec.passes
         for at in np.flatnonzero(asked):
             if interval_of(digests[at], bits, passes) == interval:
                 partners[at] = self._look_up(pages[at : at + 1], digests[at])

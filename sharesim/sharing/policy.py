@@ -181,7 +181,7 @@ class View:
         name = fn or self._spec.digest
         if name not in DIGEST_BITS:
             raise PolicyError(f"view.digest: unknown function '{name}'{nearest(name, DIGEST_BITS)}")
-        width = bits or (self._spec.bits if fn is None else DIGEST_BITS[name])
+        width = bits or (self._spec.digest_width if fn is None else DIGEST_BITS[name])
         pages = self._ids(pages, "digest")
         out = np.zeros(len(pages), np.uint64)
         digest_pages(self._memory, pages, np.uint64(seed_of(name)), width, out)
@@ -196,7 +196,7 @@ class View:
     def zero_digest(self, fn: str | None = None, bits: int | None = None) -> int:
         """The digest of the zero page: a constant, for free."""
         name = fn or self._spec.digest
-        width = bits or (self._spec.bits if fn is None else DIGEST_BITS[name])
+        width = bits or (self._spec.digest_width if fn is None else DIGEST_BITS[name])
         return int(simulated_digest(np.uint64(0), np.uint64(seed_of(name)), width))
 
     def equal(self, a: Pages, b: Pages) -> np.ndarray:
@@ -272,7 +272,7 @@ class View:
         """Pairs of equal digest and different bytes: for the books, the policy does not see it."""
         if not differ.any():
             return
-        seed, bits = np.uint64(seed_of(self._spec.digest)), self._spec.bits
+        seed, bits = np.uint64(seed_of(self._spec.digest)), self._spec.digest_width
         ours, theirs = (np.zeros(int(differ.sum()), np.uint64) for _ in range(2))
         digest_pages(self._memory, a[differ], seed, bits, ours)
         digest_pages(self._memory, b[differ], seed, bits, theirs)

@@ -45,7 +45,7 @@ class PolicySpec(Member):
         return self
 
     @property
-    def bits(self) -> int:
+    def digest_width(self) -> int:
         """Effective width of the digest in bits, 1..64."""
         return self.digest_bits or DIGEST_BITS[self.digest]
 

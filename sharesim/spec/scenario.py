@@ -224,7 +224,7 @@ class Scenario(Spec):
         """The inverse of :meth:`to_json`; :class:`UserError` when it is none."""
         try:
             data = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{where}: no valid JSON: {error}") from None
         if not isinstance(data, dict) or "vms" not in data:
             raise UserError(f"{where}: no scenario; one is an object with 'duration' and 'vms'")

@@ -126,6 +126,8 @@ def _read(path: Path) -> tuple[Path, str]:
             path = path / SCENARIO_FILE
         if not path.exists():
             raise UserError(f"{path}: there is no such file{_near(path)}")
+        if not path.is_file():
+            raise UserError(f"{path} is no plain file; give a scenario script or a {SCENARIO_FILE}")
         return path, path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
