@@ -112,6 +112,7 @@ class Engine:
                 row += 1
             self.balloons.append(BalloonDriver(self, number, vm.balloon))
         self.work = builder.build()
+        self.activity = builder.activity
         for vcpu in self.vcpus:
             vcpu.begin_phase(vcpu.phases[0], 0)
         for number, vm in enumerate(scenario.vms):

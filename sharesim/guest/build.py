@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from math import gcd
+from typing import Any
 
 import numpy as np
 
@@ -52,6 +53,8 @@ class WorkBuilder:
         self.key = Key(seed)
         self.paging = paging
         self.tlb_entries = tlb_entries
+        self.activity: dict[str, dict[str, Any]] = {}
+        """For each VM the page-table activity of its work, and where the figures come from."""
         self._rows: list[np.ndarray] = []
         self._zipf: dict[tuple[int, float], int] = {}
         self._accept: list[np.ndarray] = []
@@ -104,6 +107,10 @@ class WorkBuilder:
         row["write_share"] = _share(workload.write_fraction)
         row["miss_share"] = _share(workload.tlb_miss)
         row["steps"] = workload.accesses
+        self.activity[vm.name] = {
+            "profile": "declared for each operation",
+            **workload.activity.model_dump(),
+        }
         row["op_ns"] = workload.op_time + self.paging.activity_work(workload.activity)
         entries = min(self.tlb_entries, span) if workload.accesses else 0
         row["refill_entries"] = entries
@@ -154,6 +161,13 @@ class WorkBuilder:
             )
         seed = int(self.key.of(vm.name, "replay"))
         ticks = replay_ticks(vm.image, workload, seed, vm.free_pages == "zeroed")
+        faults = int(ticks.faults.sum())
+        self.activity[vm.name] = {
+            "profile": "pages of the capture that ceased to be free, in all: a lower bound",
+            "faults": faults,
+            "updates": faults,
+            "switches": 0,
+        }
         row["pattern"] = ph.REPLAY
         row["first"], row["span"] = first_page, vm.memory
         row["period"], row["period_den"] = workload.tick, 1

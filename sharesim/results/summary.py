@@ -61,6 +61,7 @@ class Part:
             for vm, at in zip(engine.scenario.vms, rows, strict=True)
         }
         self.scanner: dict[str, Any] | None = None
+        self.activity = engine.activity
 
     @property
     def counted(self) -> list[str]:
@@ -299,6 +300,7 @@ def _guest(main: Part, pairs: Mapping[str, Part], number: int, name: str) -> dic
         "latency": main.latencies(number),
         "cow_breaks": main.gain(name, "cow_breaks"),
         "faults": main.gain(name, "faults"),
+        "page_table_activity": main.activity.get(name),
         "overhead": _overhead(main, pairs, name, paced),
     }
 

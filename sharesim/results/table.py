@@ -95,12 +95,28 @@ def _remarks(summary: Mapping[str, Any]) -> list[str]:
         lines.append(LEGEND)
     elif "memory" in summary and summary["sharing"] != "none":
         lines.append("overhead was not measured: --baseline also runs without sharing")
+    replayed = _replayed_activity(summary)
+    if replayed:
+        lines += textwrap.wrap(replayed, WIDTH, subsequent_indent="  ")
     if "costs" in summary:
         lines.append(f"costs: {summary['costs']['profile']}")
     if summary.get("not_modelled"):
         text = f"not modelled: {'; '.join(summary['not_modelled'])}"
         lines += textwrap.wrap(text, WIDTH, subsequent_indent="  ")
     return lines
+
+
+def _replayed_activity(summary: Mapping[str, Any]) -> str:
+    """Where the page-table activity of replayed guests comes from; empty when none is replayed."""
+    guests = summary.get("guests", {})
+    known = {name: guest.get("page_table_activity") for name, guest in guests.items()}
+    replayed = {name: one for name, one in known.items() if one and "capture" in one["profile"]}
+    if not replayed:
+        return ""
+    faults = ", ".join(f"{name} {one['faults']:,}" for name, one in list(replayed.items())[:8])
+    more = ", ..." if len(replayed) > 8 else ""
+    profile = next(iter(replayed.values()))["profile"]
+    return f"guest page faults of replayed guests, from {profile}: {faults}{more}"
 
 
 def _compared(summary: Mapping[str, Any]) -> bool:
