@@ -97,8 +97,8 @@ class PlainModel:
         self.env.process(self.scanner(policy))
 
     def run(self) -> None:
-        """Run it, the last instant included."""
-        self.env.run(until=self.scenario.duration + 1)
+        """Run it up to its end; what would start then does not."""
+        self.env.run(until=self.scenario.duration)
 
     def counters(self) -> dict[str, int]:
         """What it counted, by the engine's names."""

@@ -101,17 +101,16 @@ class Simulation:
         self.part.finish()
 
     def _advance(self, time: int) -> None:
-        """Process all events before a time, at the end of the run also those at it.
+        """Process all events before a time.
 
-        Samples are no events: no actor sees them. Steps that start at the very time of a sample
-        come after it, since an actor that starts then may already run ahead of it.
+        Samples are no events: no actor sees them. Steps that start at the very time of a sample, or
+        of the end, come after it, since an actor that starts then may already run ahead of it.
         """
         env = self.engine.env
         self.engine.limit = time
-        before = time + 1 if time == self.scenario.duration else time
         step, peek = env.step, env.peek
         with contextlib.nullcontext() if JIT else np.errstate(over="ignore"):
-            while peek() < before:
+            while peek() < time:
                 step()
         if not isinstance(env.now, int):
             raise ModelError(f"the clock is no longer an integer: {env.now!r}")

@@ -163,7 +163,7 @@ class WorkBuilder:
         ticks = replay_ticks(vm.image, workload, seed, vm.free_pages == "zeroed")
         faults = int(ticks.faults.sum())
         self.activity[vm.name] = {
-            "profile": "pages of the capture that ceased to be free, in all: a lower bound",
+            "profile": "pages of the capture that ceased to be free (all of it; a lower bound)",
             "faults": faults,
             "updates": faults,
             "switches": 0,

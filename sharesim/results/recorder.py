@@ -143,6 +143,10 @@ class Recorder:
             if vcpu.process is not None:
                 ledger += vcpu.ledger_at(time)
                 seized += vcpu.seized_at(time)
+        # An operation that ends at this very time has ended, though its vCPU will note it later.
+        ended = (vcpus["step"] == vcpus["steps"]) & (vcpus["due"] <= time) & (vcpus["running"] == 1)
+        paced = engine.work.phases["period"][vcpus["phase"]] > 0
+        late = np.where(ended & paced, vcpus["due"] - vcpus["arrival"], 0)
         row: dict[str, Any] = {
             "populated_pages": int(vm["populated"]),
             "unpopulated_pages": int(
@@ -150,13 +154,13 @@ class Recorder:
             ),
             "ballooned_pages": int(vm["ballooned"]),
             "sharing_pages": int(vm["sharing"]),
-            "operations": int(vcpus["operations"].sum()),
+            "operations": int(vcpus["operations"].sum() + ended.sum()),
             "accesses": int(vcpus["accesses"].sum()),
             "writes": int(vcpus["writes"].sum()),
             "faults": int(vm["faults"]),
             "cow_breaks": int(vm["cow_breaks"]),
             "merged": int(vm["merged"]),
-            "lateness_ns": int(vcpus["lateness"].sum()),
+            "lateness_ns": int(vcpus["lateness"].sum() + late.sum()),
             "cpu_ns": int(ledger[: t.INTERRUPTED + 1].sum()) - seized,
         }
         row.update({f"{cause}_ns": int(ns) for cause, ns in zip(CAUSES, ledger, strict=True)})

@@ -142,7 +142,7 @@ def check_settings(script: Path, settings: list[str]) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_options_exist(page: Path) -> None:
-    known = {"--help", "--version", "--seeds"}
+    known = {"--help", "--version", "--seeds", "--fast"}
     for command in COMMANDS:
         known |= set(parser_of(command)._option_string_actions)
     for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", prose(page)):
