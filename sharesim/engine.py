@@ -124,9 +124,8 @@ class Engine:
         totals = self.memory.totals
         if frames > totals[t.T_FREE]:
             raise UserError(
-                f"host.memory: found {show_size(self.scenario.host.memory or 0)}; the guests"
-                f" leave {show_size(int(totals[t.T_FREE]))} at their start; the hypervisor needs"
-                f" {show_size(frames)} for its own tables"
+                f"host.memory: found {show_size(self.scenario.host.memory or 0)}; the hypervisor"
+                f" alone needs {show_size(frames)} for itself and its tables"
             )
         for _ in range(frames):
             totals[t.T_FREE_HEAD] = self.memory.frames[totals[t.T_FREE_HEAD]]["head"]
@@ -330,16 +329,12 @@ class Engine:
 
     def tell_changes(self) -> None:
         """Before a batch: the policy learns which pages are not what they were."""
-        self.drain_changes()
+        if len(self.memory.changes):
+            self.drain()
         if self._changed:
             rows = np.concatenate(self._changed)
             self._changed = []
             self.policy.changed(rows[:, 0].astype(np.uint32), rows[:, 1])
-
-    def drain_changes(self) -> None:
-        """Move the ring of changes out of the tables."""
-        if len(self.memory.changes):
-            self.drain()
 
     # Breaches
 

@@ -21,7 +21,7 @@ from sharesim.guest.accesses import (
     pick_page,
 )
 from sharesim.guest.phases import Work
-from sharesim.hypervisor.fault import WAIT, fault
+from sharesim.hypervisor.fault import WAIT, fault, needs_fault
 from sharesim.kernel import Number, Row, njit
 from sharesim.machine import tables as t
 from sharesim.machine.flush import flush_vm
@@ -33,7 +33,7 @@ from sharesim.machine.mapping import (
     release,
     store,
 )
-from sharesim.machine.tables import BLOCK, CLASS_MASK, NONE, PROTECTED, READ_ONLY, REFILL, Memory
+from sharesim.machine.tables import BLOCK, CLASS_MASK, NONE, Memory
 
 # Why the kernel stopped.
 HORIZON, FAULT, NO_FRAME, IDLE_UNTIL, PHASE_END, DRAIN, BREACH = range(7)
@@ -258,10 +258,7 @@ def run_vcpu(
             page = pick_page(work, phase, index, draw)
             write = np.int64(draw & LOW) < np.int64(phase["write_share"])
             keep = np.int64(phase["content"]) == ph.SAME
-        # does it trap
-        flags = np.int64(mem.pages[page]["flags"])
-        frame = np.int64(mem.pages[page]["mfn"])
-        if frame == NONE or flags & REFILL or (write and flags & (READ_ONLY | PROTECTED)):
+        if needs_fault(mem, page, write):
             if not inline:
                 return due, FAULT, page + (np.int64(write) << 32)
             due, stop = serve_fault(mem, cost, me, page, write, due, now)

@@ -131,14 +131,21 @@ def _still_protected(mem: Memory, page: Number) -> Any:
 
 
 @njit
-def _digest(mem: Memory, cost: np.ndarray, page: Number) -> Any:
-    content = np.uint64(mem.frames[np.int64(mem.pages[page]["mfn"])]["content"])
+def digest_of(mem: Memory, cost: np.ndarray, frame: Number) -> Any:
+    """What the policy's function makes of a frame's content."""
+    content = np.uint64(mem.frames[frame]["content"])
     seed = np.uint64(cost[0]["digest_seed"])
     return simulated_digest(content, seed, np.int64(cost[0]["digest_bits"]))
 
 
 @njit
-def _zero_digest(cost: np.ndarray) -> Any:
+def _digest(mem: Memory, cost: np.ndarray, page: Number) -> Any:
+    return digest_of(mem, cost, np.int64(mem.pages[page]["mfn"]))
+
+
+@njit
+def zero_digest(cost: np.ndarray) -> Any:
+    """What it makes of the zero page."""
     seed = np.uint64(cost[0]["digest_seed"])
     return simulated_digest(np.uint64(0), seed, np.int64(cost[0]["digest_bits"]))
 
@@ -164,7 +171,7 @@ def _look_again(mem: Memory, cost: np.ndarray, page: Number, partner: Number) ->
         return same, np.int64(costs["compare_hot"]) if same else np.int64(costs["compare_differ"])
     mine = _digest(mem, cost, page)
     if partner == ZERO:
-        return mine == _zero_digest(cost), np.int64(costs["digest_hot"])
+        return mine == zero_digest(cost), np.int64(costs["digest_hot"])
     ns = np.int64(costs["digest_cold"]) + np.int64(costs["digest_hot"])
     return mine == _digest(mem, cost, partner), ns
 
@@ -173,7 +180,7 @@ def _look_again(mem: Memory, cost: np.ndarray, page: Number, partner: Number) ->
 def _digests_equal(mem: Memory, cost: np.ndarray, page: Number, partner: Number) -> Any:
     """Whether two pages that differ have the same digest: then the match was false, not stale."""
     mine = _digest(mem, cost, page)
-    return mine == (_zero_digest(cost) if partner == ZERO else _digest(mem, cost, partner))
+    return mine == (zero_digest(cost) if partner == ZERO else _digest(mem, cost, partner))
 
 
 @njit

@@ -87,8 +87,6 @@ class CbpsPolicy(Policy):
         for at in np.flatnonzero(asked):
             if interval_of(digests[at], bits, passes) == interval:
                 partners[at] = self._look_up(pages[at : at + 1], digests[at])
-        same = (partners < ZERO) & view.same_frame(pages, np.where(partners < ZERO, partners, 0))
-        partners[same] = NONE
         return partners
 
     def _digests(self, pages: Pages, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -114,10 +112,10 @@ class CbpsPolicy(Policy):
         while table[slot] != NONE:
             other = table[slot : slot + 1]
             if self.page["digest"][other[0]] == digest:
+                if view.same_frame(page, other)[0]:  # they share it already
+                    return NONE
                 if not self.spec.verify:
                     return int(other[0])
-                if view.same_frame(page, other)[0]:
-                    return NONE
                 row["compared"] += 1
                 if view.equal(page, other)[0]:
                     return int(other[0])

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from sharesim.content.digest_kernels import simulated_digest
 from sharesim.content.mixing import mix64
 from sharesim.hypervisor.merge import (
     MERGED,
     PENDING,
     commit,
+    digest_of,
     forget_recent,
     protect,
+    zero_digest,
 )
 from sharesim.kernel import Number, Row, njit
 from sharesim.machine import tables as t
@@ -92,14 +93,6 @@ def interval_of(digest: Number, bits: Number, passes: Number) -> Any:
 
 
 @njit
-def _digest_of(mem: Memory, costs: Row, frame: Number) -> Any:
-    content = np.uint64(mem.frames[frame]["content"])
-    return simulated_digest(
-        content, np.uint64(costs["digest_seed"]), np.int64(costs["digest_bits"])
-    )
-
-
-@njit
 def _look_up(
     mem: Memory,
     cost: np.ndarray,
@@ -118,11 +111,11 @@ def _look_up(
     while table[slot] != _SLOT_FREE:
         other = np.int64(table[slot])
         if np.uint64(state[other]["digest"]) == digest:
+            frame = np.int64(mem.pages[other]["mfn"])
+            if frame == np.int64(mem.pages[page]["mfn"]):  # they share it already
+                return np.int64(NONE), ns
             if not verify:
                 return other, ns
-            frame = np.int64(mem.pages[other]["mfn"])
-            if frame == np.int64(mem.pages[page]["mfn"]):
-                return np.int64(NONE), ns
             scan["compared"] += 1
             scan["mapped"] += 1
             mem.totals[t.T_STREAMED] += 1
@@ -130,7 +123,7 @@ def _look_up(
             if frame != NONE and np.uint64(mem.frames[frame]["content"]) == mine:
                 return other, ns + np.int64(costs["compare_cold"])
             ns += np.int64(costs["compare_differ"])
-            if frame != NONE and _digest_of(mem, costs, frame) == digest:
+            if frame != NONE and digest_of(mem, cost, frame) == digest:
                 mem.totals[t.T_FALSE_MATCHES] += 1
         slot = slot + 1 if slot + 1 < len(table) else 0
     if np.int64(scan["entries"]) >= np.int64(scan["bound"]):
@@ -158,14 +151,12 @@ def visit_page(
     frame = np.int64(mem.pages[page]["mfn"])
     if frame == mem.totals[t.T_ZERO_FRAME] and np.int64(scan["zero_pages"]):
         return np.int64(NONE), ns
-    bits = np.int64(costs["digest_bits"])
-    seed = np.uint64(costs["digest_seed"])
     known = np.int64(state[page]["known"]) != 0
     dirty = np.int64(mem.pages[page]["flags"]) & DIRTY != 0
     if known and not dirty and np.int64(mem.frames[frame]["ref"]) > 1:
         digest = np.uint64(state[page]["digest"])  # a shared frame cannot have changed
     else:
-        digest = simulated_digest(np.uint64(mem.frames[frame]["content"]), seed, bits)
+        digest = digest_of(mem, cost, frame)
         ns += np.int64(costs["digest_cold"]) + np.int64(costs["foreign_map"])
         scan["hashed"] += 1
         mem.totals[t.T_STREAMED] += 1
@@ -177,15 +168,13 @@ def visit_page(
         if changed and np.int64(scan["stable"]):
             scan["unstable"] += 1
             return np.int64(NONE), ns
-    if np.int64(scan["zero_pages"]) and digest == simulated_digest(np.uint64(0), seed, bits):
+    if np.int64(scan["zero_pages"]) and digest == zero_digest(cost):
         return np.int64(ZERO), ns
-    if interval_of(digest, bits, np.int64(scan["passes"])) != np.int64(scan["interval"]):
+    bits, passes = np.int64(costs["digest_bits"]), np.int64(scan["passes"])
+    if interval_of(digest, bits, passes) != np.int64(scan["interval"]):
         return np.int64(NONE), ns
     partner, more = _look_up(mem, cost, scan, state, table, page, digest)
-    ns += more
-    if partner != NONE and np.int64(mem.pages[partner]["mfn"]) == frame:
-        partner = np.int64(NONE)
-    return partner, ns
+    return partner, ns + more
 
 
 @njit
@@ -231,17 +220,12 @@ def _sweep(
     The same steps as :func:`_step` makes, with the books kept in registers. A visit's table slot is
     known from the page's contents, so it is asked for a few visits ahead. Returns how many.
     """
-    bits = np.int64(cost[0]["digest_bits"])
-    seed = np.uint64(cost[0]["digest_seed"])
     due, local = np.int64(scan["due"]), np.int64(scan["local"])
     position, left = np.int64(scan["position"]), np.int64(scan["left"])
     count = np.int64(scan["count"])
     visits = np.int64(0)
     page, partner = np.int64(scan["page"]), np.int64(NONE)
-    base, edge = (
-        np.int64(0),
-        position,
-    )  # positions up to the edge are pages from base on
+    base, edge = np.int64(0), position  # positions up to the edge are pages from base on
     while left > 0 and position < count and (due < until or due == now):
         if position == edge:
             base = page_at(ranges, starts, position, count, False, np.uint64(0)) - position
@@ -252,8 +236,7 @@ def _sweep(
         if position + AHEAD < edge:
             coming = np.int64(mem.pages[base + position + AHEAD]["mfn"])
             if coming != NONE:
-                content = np.uint64(mem.frames[coming]["content"])
-                prefetch(table, slot_of(table, simulated_digest(content, seed, bits)))
+                prefetch(table, slot_of(table, digest_of(mem, cost, coming)))
         if np.int64(mem.pages[base + position]["mfn"]) == NONE:
             break
         page = base + position
