@@ -42,6 +42,8 @@ os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder()))
 
 import numba  # noqa: E402  (the cache folder must be known first)
 
+numba.core.config.reload_config()  # numba may have been imported before, by a notebook say
+
 Number = Any
 """An integer in a kernel, Python's or NumPy's: Numba infers which, and kernels take both."""
 Row = Any
