@@ -2,7 +2,8 @@
 
 from typing import Literal
 
-from sharesim import VM, Cbps, Host, RandomAccess, Scenario, Segment, Segments, Sharing
+from sharesim import Cbps, Host, PageTableActivity, Scenario, Sharing
+from sharesim.reproductions.conditions import synthetic_guests
 
 
 def scenario(
@@ -21,7 +22,7 @@ def scenario(
 ) -> Scenario:
     """Guests whose equal pages and writes are parameters, to find where sharing ceases to pay.
 
-    The guests compute as fast as they can and write at random all over their memory.
+    The guests compute as fast as they can; they read and write at random all over their memory.
 
     scan_rate: pages to scan per second, over all guests
     vms: how many guests
@@ -36,25 +37,21 @@ def scenario(
     rewrites: what a write leaves: something new, one of 256 contents, or what was there
     baseline: also run the pairs without sharing
     """
-    pages = VM(name="size", memory=memory).memory or 0
-    equal = round(common * pages)
-    segments = (
-        Segment(size=equal, page_class="page-cache", shared_as="common") if equal else None,
-        Segment(size=pages - equal, zero=zero, duplicate=duplicate) if equal < pages else None,
-    )
-    image = Segments(segments=tuple(segment for segment in segments if segment))
-    work = RandomAccess(
-        operation="page written",
-        op_time=round(1e9 / write_rate) if write_rate else 10_000_000,
-        write_fraction=1.0 if write_rate else 0.0,
-        new_content=rewrites,
-    )
     return Scenario(
         title="Synthetic memory",
         duration=duration,
         warmup=warmup,
         host=Host(cpus=cpus),
-        vms=[VM(name=f"vm{number + 1}", image=image, workload=work) for number in range(vms)],
+        vms=synthetic_guests(
+            vms,
+            memory=memory,
+            common=common,
+            zero=zero,
+            duplicate=duplicate,
+            write_rate=write_rate,
+            rewrites=rewrites,
+            activity=PageTableActivity(),
+        ),
         sharing=Sharing(policy=Cbps(scan_rate=scan_rate)),
         baseline=baseline,
     )

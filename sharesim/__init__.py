@@ -17,8 +17,18 @@ if TYPE_CHECKING:
     from sharesim.sharing.policy import Policy, View
     from sharesim.simulate import simulate
     from sharesim.spec.images import Captured, Segment, Segments
+    from sharesim.spec.paging import Direct, Native, Nested, PagingSpec, Shadow
     from sharesim.spec.policies import Cbps, Oracle, PolicySpec
-    from sharesim.spec.scenario import VM, Balloon, Costs, Host, Scanner, Scenario, Sharing
+    from sharesim.spec.scenario import (
+        VM,
+        Balloon,
+        Costs,
+        Host,
+        Paravirtual,
+        Scanner,
+        Scenario,
+        Sharing,
+    )
     from sharesim.spec.workloads import (
         CpuBound,
         FileReader,
@@ -32,6 +42,7 @@ if TYPE_CHECKING:
         Sequential,
         ZipfAccess,
     )
+    from sharesim.study import Row, Study
 
 _PLACES = {
     "sharesim.content.capture": ("Capture", "open_capture"),
@@ -41,14 +52,16 @@ _PLACES = {
     "sharesim.sharing.policy": ("Policy", "View"),
     "sharesim.simulate": ("simulate",),
     "sharesim.spec.images": ("Captured", "Segment", "Segments"),
+    "sharesim.spec.paging": ("Direct", "Native", "Nested", "PagingSpec", "Shadow"),
     "sharesim.spec.policies": ("Cbps", "Oracle", "PolicySpec"),
     "sharesim.spec.scenario": (
-        "VM", "Balloon", "Costs", "Host", "Scanner", "Scenario", "Sharing",
+        "VM", "Balloon", "Costs", "Host", "Paravirtual", "Scanner", "Scenario", "Sharing",
     ),
     "sharesim.spec.workloads": (
         "CpuBound", "FileReader", "HotSet", "Idle", "PageTableActivity", "PageTableHeavy",
         "Phases", "RandomAccess", "Replay", "Sequential", "ZipfAccess",
     ),
+    "sharesim.study": ("Row", "Study"),
 }  # fmt: skip
 
 _HOMES = {name: place for place, names in _PLACES.items() for name in names}
@@ -62,26 +75,34 @@ __all__ = [
     "Cbps",
     "Costs",
     "CpuBound",
+    "Direct",
     "FileReader",
     "Host",
     "HotSet",
     "Idle",
+    "Native",
+    "Nested",
     "Oracle",
     "PageTableActivity",
     "PageTableHeavy",
+    "PagingSpec",
+    "Paravirtual",
     "Phases",
     "Policy",
     "PolicyError",
     "PolicySpec",
     "RandomAccess",
     "Replay",
+    "Row",
     "Run",
     "Scanner",
     "Scenario",
     "Segment",
     "Segments",
     "Sequential",
+    "Shadow",
     "Sharing",
+    "Study",
     "UserError",
     "View",
     "ZipfAccess",

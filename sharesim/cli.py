@@ -10,11 +10,12 @@ from typing import NoReturn
 from sharesim.errors import PolicyError, UserError, nearest
 
 COMMANDS = {
-    "run": "run a scenario; print what it saved and cost, and write its run folder",
-    "params": "show the parameters of a scenario script",
+    "run": "run a scenario or a study; print what came out, and write its folder",
+    "reproduce": "run published results again, and say which come out",
+    "params": "show the parameters of a script",
     "plot": "draw the timeline of a run",
     "inspect": "show what could be shared in captured memory",
-    "list": "list policies, workloads, images, costs or captures",
+    "list": "list policies, workloads, images, paging modes, costs, targets or captures",
 }
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130

@@ -17,13 +17,23 @@ from sharesim.guest.build import WorkBuilder
 from sharesim.guest.layout import Layout, lay_out
 from sharesim.guest.phases import REPLAY
 from sharesim.guest.vcpu import VCpu
+from sharesim.hypervisor.design import set_design, set_digest
 from sharesim.hypervisor.handlers import Handlers
-from sharesim.hypervisor.paging import PAGING_MODES, set_sharing
+from sharesim.hypervisor.offers import has_work
 from sharesim.machine import tables as t
 from sharesim.machine.check import BREACHES
+from sharesim.machine.cost_row import FILLED
 from sharesim.machine.mapping import clone_vm, fill_vm, start_vm, stop_vm
 from sharesim.machine.scheduler import STOPPED, Scheduler
-from sharesim.machine.tables import LOG_RESERVE, Memory, allocate, with_changes, with_log
+from sharesim.machine.tables import (
+    LOG_RESERVE,
+    Memory,
+    allocate,
+    with_changes,
+    with_log,
+    with_offers,
+    with_shadow_tables,
+)
 from sharesim.resolve import held_frames
 from sharesim.sharing.drivers import driver_for
 from sharesim.sharing.policy import Policy, View
@@ -47,7 +57,7 @@ class Engine:
         self.limit = 0
         """The time up to which the run is being advanced."""
         self.primitives = dict(scenario.host.costs.table)
-        self.paging = PAGING_MODES[scenario.paging](self.primitives)
+        self.paging = scenario.paging.runtime(self.primitives)
         self.cost = self.paging.cost_row()
         self.memory = self._allocate()
         self.scheduler = Scheduler(
@@ -83,12 +93,20 @@ class Engine:
             table = memory.vms[number]
             table["first"], table["pages"] = first, vm.memory
             table["vcpu_first"], table["vcpus"] = row, vm.vcpus
+            table["willing"] = int(vm.willing)
+            table["pool"] = scenario.paging.held_pages(vm.memory or 0, vm.vcpus).get(
+                "shadow_pool", 0
+            )
             memory.vcpus["vm"][row : row + vm.vcpus] = number
             first += vm.memory or 0
             row += vm.vcpus
         memory.vcpus["step"] = -1
         if scenario.events:
             memory = with_log(memory, LOG_ROWS)
+        if self.paging.entries == FILLED:
+            memory = with_shadow_tables(memory)
+        if scenario.shares and scenario.sharing and scenario.sharing.design == "paravirtual":
+            memory = with_offers(memory)
         return memory
 
     def _build_guests(self) -> None:
@@ -99,7 +117,8 @@ class Engine:
             self.primitives["tlb_entries"],
             blocks=scenario.host.backing == "2 MiB",
         )
-        self._reserve(scenario.host.reserve + held_frames(scenario, len(self.memory.pages)))
+        self.held = held_frames(scenario)
+        self._reserve(scenario.host.reserve + sum(self.held.values()))
         row = 0
         for number, vm in enumerate(scenario.vms):
             first = int(self.memory.vms[number]["first"])
@@ -133,14 +152,25 @@ class Engine:
         totals[t.T_RESERVED] += frames
 
     def _start_memory(self, number: int, vm: VM) -> None:
-        memory = self.memory
         if vm.populate == "clone":
             parent = next(i for i, v in enumerate(self.scenario.vms) if v.name == vm.clone_of)
-            clone_vm(memory, number, parent)
-            return
-        layout: Layout = lay_out(vm, self.scenario.host.backing)
+            clone_vm(self.memory, number, parent)
+        else:
+            self._fill_memory(number, vm)
+        if self.paging.lazy:  # no entry is in place before its first use
+            row = self.memory.vms[number]
+            mine = slice(int(row["first"]), int(row["first"] + row["pages"]))
+            self.memory.pages["flags"][mine] |= np.uint16(t.REFILL)
+
+    def _fill_memory(self, number: int, vm: VM) -> None:
+        layout: Layout = lay_out(
+            vm,
+            self.scenario.host.backing,
+            linear_map=self.paging.linear_map,
+            typed=self.paging.types_tables,
+        )
         filled = fill_vm(
-            memory, number, layout.contents, layout.populated, layout.classes,
+            self.memory, number, layout.contents, layout.populated, layout.classes,
             layout.map_counts, layout.flags,
         )  # fmt: skip
         if not filled:
@@ -154,13 +184,12 @@ class Engine:
         if sharing is None:
             return
         costs = self.cost[0]
-        costs["last_sharer_copy"] = int(sharing.last_sharer == "copy")
-        costs["split_blocks"] = int(sharing.split_blocks)
+        set_design(self.cost, self.primitives, sharing)
         costs["quantum"] = self.quantum
         if not self.scenario.shares:
             return
         spec = sharing.policy
-        set_sharing(
+        set_digest(
             self.cost,
             self.primitives,
             digest=spec.digest,
@@ -235,7 +264,8 @@ class Engine:
     def new_cycle(self, vcpu: VCpu) -> None:
         """A repeated sequence of phases draws from new streams each time."""
         for phase in vcpu.phases:
-            for key in ("access_key", "content_key", "miss_key"):
+            for key in ("access", "content", "miss", "activity", "overwrite"):
+                key = f"{key}_key"
                 old = np.uint64(self.work.phases[phase][key])
                 self.work.phases[phase][key] = combine(old, np.uint64(vcpu.cycle))
 
@@ -251,6 +281,15 @@ class Engine:
     def wake_first_vcpu(self, vm: int) -> None:
         """The guest has work to do though it may be idle."""
         self.vcpus[int(self.memory.vms[vm]["vcpu_first"])].wake()
+
+    def has_errand(self, row: int) -> bool:
+        """Whether a vCPU has the balloon's work to do, or its guest's part in sharing."""
+        vm = int(self.memory.vcpus[row]["vm"])
+        guest = self.memory.vms[vm]
+        if int(guest["vcpu_first"]) != row:
+            return False
+        return bool(guest["debt_reclaim"] or (len(self.memory.offers) and guest["willing"]
+                    and has_work(self.memory, vm)))  # fmt: skip
 
     # What actors ask
 
@@ -296,7 +335,7 @@ class Engine:
         rows = [
             (int(row["first"]), int(row["pages"]))
             for row, vm in zip(self.memory.vms, self.scenario.vms, strict=True)
-            if row["running"] and vm.mergeable
+            if row["running"] and vm.mergeable and (vm.willing or not len(self.memory.offers))
         ]
         return np.array(rows, np.int64).reshape(-1, 2)
 
@@ -326,6 +365,24 @@ class Engine:
             if len(table):
                 rows = min(rows, len(table) - LOG_RESERVE)
         return rows
+
+    def tell_guests(self, *, batch_is_over: bool) -> None:
+        """An event to each willing guest with offers: at a batch's end, or for a full ring."""
+        vms = self.memory.vms
+        fresh = vms["offer_count"] - vms["driver_batch"]
+        least = 1 if batch_is_over else int(self.cost[0]["ring"])
+        for vm in np.flatnonzero((fresh >= least) & (vms["willing"] == 1) & (vms["notified"] == 0)):
+            vms["notified"][vm] = 1
+            self.wake_first_vcpu(int(vm))
+
+    def tell_outcomes(self) -> None:
+        """Before a batch: the policy learns what became of its offers."""
+        totals = self.memory.totals
+        count = int(totals[t.T_OUTCOME_COUNT])
+        if count:
+            rows = self.memory.outcomes[:count].copy()
+            totals[t.T_OUTCOME_COUNT] = 0
+            self.policy.merged(rows[:, 0], rows[:, 1], rows[:, 2])
 
     def tell_changes(self) -> None:
         """Before a batch: the policy learns which pages are not what they were."""

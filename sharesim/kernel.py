@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 _PACKAGE = Path(__file__).parent
 
 
-_COMPILED = ("machine", "guest", "hypervisor", "sharing", "content", "results", "kernel.py",
-             "prefetch.py")  # fmt: skip
+_COMPILED = ("machine", "guest", "hypervisor", "sharing", "content", "results/opportunity.py",
+             "kernel.py", "prefetch.py")  # fmt: skip
 """Where kernels are, and the constants that are frozen into their machine code."""
 
 

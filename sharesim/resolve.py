@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ def resolve(scenario: Scenario) -> Scenario:
     """
     vms = _resolve_clones(tuple(_resolve_vm(vm) for vm in scenario.vms))
     guests = sum(vm.memory or 0 for vm in vms)
-    policy_frames = held_frames(scenario, guests)
-    need = guests + scenario.host.reserve + policy_frames
+    held = sum(held_frames(scenario.model_copy(update={"vms": vms})).values())
+    need = guests + scenario.host.reserve + held
     memory = scenario.host.memory or need
     if memory < need and not scenario.host.overcommit:
         raise UserError(f"host.memory: {size_problem(need, memory)}")
@@ -98,11 +99,15 @@ def _resolve_clones(vms: tuple[VM, ...]) -> tuple[VM, ...]:
     return tuple(resolved.values())
 
 
-def held_frames(scenario: Scenario, guests: int) -> int:
-    """Frames that the policy's own tables take."""
-    if not scenario.shares or scenario.sharing is None:
-        return 0
-    return -(-scenario.sharing.policy.held_bytes(guests) // 4096)
+def held_frames(scenario: Scenario) -> dict[str, int]:
+    """Frames that sharing and paging hold themselves, by what they are for; VMs resolved."""
+    held = Counter[str]()
+    for vm in scenario.vms:
+        held.update(scenario.paging.held_pages(vm.memory or 0, vm.vcpus))
+    if scenario.shares and scenario.sharing is not None:
+        guests = sum(vm.memory or 0 for vm in scenario.vms)
+        held["policy_table"] = -(-scenario.sharing.policy.held_bytes(guests) // 4096)
+    return dict(held)
 
 
 def _resolve_costs(costs: Costs) -> Costs:

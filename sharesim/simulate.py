@@ -1,7 +1,7 @@
 """Runs a scenario: the one place where everything meets."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ from sharesim.kernel import JIT
 from sharesim.machine import tables as t
 from sharesim.machine.check import check_all
 from sharesim.resolve import resolve
+from sharesim.results.load import TIMELINE_FILE, pair_timeline_file
 from sharesim.results.recorder import EVENT_COLUMNS, EventNames, ParquetSink, Recorder
 from sharesim.results.run import Run
 from sharesim.results.summary import Part, batch_edges, summarise
+from sharesim.spec.paging import Native
 from sharesim.spec.scenario import Scenario, Sharing
 
 Progress = Callable[["Moment"], None]
@@ -44,7 +46,11 @@ class _Sinks:
 
 
 class Simulation:
-    """One run of one resolved scenario, sample by sample."""
+    """One run of one resolved scenario, sample by sample.
+
+    With a ``folder`` its rows go there, to the file ``timeline``, whose columns are the recorder's
+    own or the given ``columns``: those of the run that it is to be compared with.
+    """
 
     def __init__(
         self,
@@ -54,6 +60,8 @@ class Simulation:
         with_opportunity: bool = True,
         compiled: bool = True,
         folder: Path | None = None,
+        timeline: str = TIMELINE_FILE,
+        columns: Sequence[str] | None = None,
         progress: Progress | None = None,
     ) -> None:
         self.scenario = scenario
@@ -67,12 +75,11 @@ class Simulation:
         self._names = EventNames(self.engine)
         self._scratch = np.zeros(len(self.engine.memory.frames) if scenario.check else 0, np.int64)
         if folder is not None:
-            self._open(folder)
+            self._open(folder, timeline, columns or self.recorder.columns)
 
-    def _open(self, folder: Path) -> None:
-        columns = [("time_ns", "int"), ("entity", "str")]
-        columns += [(name, "int") for name in self.recorder.columns]
-        self.sinks.timeline = ParquetSink(folder / "timeline.parquet", columns)
+    def _open(self, folder: Path, timeline: str, metrics: Sequence[str]) -> None:
+        columns = [("time_ns", "int"), ("entity", "str"), *((name, "int") for name in metrics)]
+        self.sinks.timeline = ParquetSink(folder / timeline, columns)
         if self.scenario.events:
             texts = ("kind", "actor", "vm", "other_vm")
             self.sinks.events = ParquetSink(
@@ -182,7 +189,7 @@ def without_sharing(scenario: Scenario) -> Scenario:
 
 def native_without_sharing(scenario: Scenario) -> Scenario:
     """The pair P0: native paging, no sharing."""
-    return without_sharing(scenario).model_copy(update={"paging": "native"})
+    return without_sharing(scenario).model_copy(update={"paging": Native()})
 
 
 def simulate(
@@ -194,7 +201,7 @@ def simulate(
 ) -> Run:
     """Run a scenario, and its pairs without sharing if it asks for a baseline.
 
-    ``folder``, an existing empty one, receives timeline and events while the run goes on; without
+    ``folder``, an existing empty one, receives timelines and events while the run goes on; without
     it they are kept in memory. ``compiled=False`` runs the policy in its array form. Raises
     UserError for what the scenario got wrong.
     """
@@ -202,6 +209,7 @@ def simulate(
     main = Simulation(scenario, folder=folder, progress=progress, compiled=compiled)
     main.run()
     pairs: dict[str, Part] = {}
+    pair_rows: dict[str, list[dict[str, Any]]] = {}
     failed: dict[str, str] = {}
     partial = main.partial
     if scenario.baseline and scenario.shares and not partial:
@@ -209,14 +217,11 @@ def simulate(
         try:
             for label, pair in wanted.items():
                 try:
-                    other = Simulation(pair, label=label, with_opportunity=False, progress=progress)
-                    other.run()
+                    other = _run_pair(pair, label, main, folder, progress)
                 except UserError as error:  # without sharing the guests may not fit
                     failed[label] = str(error)
                     continue
-                if other.partial:
-                    raise KeyboardInterrupt
-                pairs[label] = other.part
+                pairs[label], pair_rows[label] = other.part, other.sinks.kept
         except KeyboardInterrupt:  # what has been simulated is kept
             partial = True
     summary = summarise(scenario, main.part, pairs, partial=partial, failed=failed)
@@ -226,6 +231,39 @@ def simulate(
         scenario,
         summary,
         rows=main.sinks.kept,
+        pair_rows=pair_rows,
         columns=main.recorder.columns,
         events=main.event_table() if scenario.events else None,
     )
+
+
+def _run_pair(
+    scenario: Scenario,
+    label: str,
+    main: Simulation,
+    folder: Path | None,
+    progress: Progress | None,
+) -> Simulation:
+    """A pair, run to its end; of one that does not get there no timeline stays.
+
+    Raises UserError as a run does, and KeyboardInterrupt on Ctrl-C.
+    """
+    timeline = pair_timeline_file(label)
+    try:
+        pair = Simulation(
+            scenario,
+            label=label,
+            with_opportunity=False,
+            folder=folder,
+            timeline=timeline,
+            columns=main.recorder.columns,
+            progress=progress,
+        )
+        pair.run()
+        if pair.partial:
+            raise KeyboardInterrupt
+    except (UserError, KeyboardInterrupt):
+        if folder is not None:
+            (folder / timeline).unlink(missing_ok=True)
+        raise
+    return pair

@@ -258,7 +258,8 @@ def test_run_writes_its_folder_and_says_what_came_out(sharesim: Command, tmp_pat
 
 
 def test_a_repeated_run_is_the_same_byte_for_byte(sharesim: Command, tmp_path: Path) -> None:
-    options = ["--set", "order=random", "--events", "--exact", "--check", "--no-plot"]
+    options = ["--set", "order=random", "--events", "--exact", "--check", "--baseline"]
+    options.append("--no-plot")
     assert sharesim("run", "small.py", "--out", "o", *options)[0] == 0
     status, out, errors = sharesim("run", "o/scenario.json", "--no-plot")
     assert status == 0, errors

@@ -105,7 +105,9 @@ def test_inspect(sharesim: Command, tmp_path: Path) -> None:
         ("policies", "cbps"),
         ("workloads", "zipf"),
         ("images", "captured"),
+        ("paging", "shadow"),
         ("costs", "modern-x86-ept"),
+        ("targets", "lmbench_fork_shadow"),
         ("captures", "mixed6-60s"),
     ],
 )
@@ -126,6 +128,18 @@ def test_list_shows_parameters_with_their_help(sharesim: Command) -> None:
     assert "wakes this often" in period["help"]
 
 
+def test_list_shows_what_a_paging_mode_works_with(sharesim: Command) -> None:
+    _, out, _ = sharesim("list", "paging", "--json")
+    modes = {one["name"]: one for one in json.loads(out)}
+    assert modes["direct"]["designs"] == ["none", "paravirtual"]
+    assert "behind its back" in modes["direct"]["why"]
+    assert modes["nested"]["blocks"] and not modes["shadow"]["blocks"]
+    assert {one["name"] for one in modes["shadow"]["parameters"]} == {"pool", "rmap", "scale"}
+    _, out, _ = sharesim("list", "paging")
+    assert "sharing designs: none, paravirtual; backing: 4 KiB\n" in out
+    assert "in common" not in out
+
+
 def test_list_shows_every_cost_of_a_profile(sharesim: Command) -> None:
     from sharesim.spec.costs import PRIMITIVES
 
@@ -136,6 +150,34 @@ def test_list_shows_every_cost_of_a_profile(sharesim: Command) -> None:
     _, out, _ = sharesim("list", "costs", "--profile", "modern-x86-ept")
     assert "violation_handler" in out
     refused(sharesim("list", "costs", "--profile", "moder-x86"), "'modern-x86-ept'")
+
+
+def test_list_shows_what_a_profile_inherits(sharesim: Command, tmp_path: Path) -> None:
+    _, out, _ = sharesim("list", "costs", "--profile", "xen-2003")
+    own, _, inherited = out.partition("inherited from vmware-ws-2003\n")
+    assert "  pt_validate " in own
+    assert "  pt_sync " in inherited
+    assert "inherited from xen-2006-p4\n" in inherited
+    (tmp_path / "mine.toml").write_text(
+        '[profiles.mine]\ndescription = "ours"\ninherits = "xen-2003"\n'
+        'event = { ns = 7, mark = "measured", source = "our own loop" }\n'
+    )
+    _, out, _ = sharesim("list", "costs", "--profile", "mine.toml")
+    own, *inherited = out.split("inherited from ")
+    assert own.startswith("mine: ours\n")
+    assert "our own loop" in own
+    ancestors = {"xen-2003", "vmware-ws-2003", "xen-2006-p4", "xen-2008-xeon233"}
+    assert {one.partition("\n")[0] for one in inherited} == ancestors
+    refused(sharesim("list", "costs", "--profile", "mine.toml#your"), "no profile 'your'", "mine")
+
+
+def test_list_shows_targets_by_profile(sharesim: Command) -> None:
+    _, out, _ = sharesim("list", "targets")
+    _, _, workstation = out.partition("for vmware-ws-2003\n")
+    assert "874,000" in workstation
+    assert "lmbench_fork_direct" not in workstation
+    _, out, _ = sharesim("list", "targets", "--json")
+    assert all(one["ns"] and one["mark"] and one["source"] for one in json.loads(out))
 
 
 def test_a_broken_plugin_is_reported_not_fatal(

@@ -1,5 +1,6 @@
 """Whole runs: what the summary says of pairs, mixes of guests, bounds and options."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from sharesim import (
 )
 from sharesim.errors import UserError
 from sharesim.results.summary import paired_difference, paired_loss
+from sharesim.simulate import Moment
 
 
 def image(size: str = "1 MiB", **more: Any) -> Segments:
@@ -102,6 +104,45 @@ def test_pairs_that_do_not_fit_are_named_and_the_run_is_kept() -> None:
     assert run.summary["memory"]["saved_pages"] > 200
     assert "wait for a free frame" in run.summary["pairs_failed"]["P1"]
     assert run.summary["host"]["overhead"] == {}
+    with pytest.raises(UserError, match=r"no pair 'P1': .* wait for a free frame"):
+        run.pair_timeline("P1")
+
+
+@pytest.mark.parametrize("in_folder", [False, True])
+def test_timelines_of_the_pairs_are_kept(tmp_path: Path, in_folder: bool) -> None:
+    run = simulate(
+        scenario(vm("busy", BUSY), vm("idle"), host=Host(cpus=1), baseline=True),
+        folder=tmp_path if in_folder else None,
+    )
+    files = {path.name for path in tmp_path.iterdir()}
+    kept = {f"timeline{pair}.parquet" for pair in ("", "-P1", "-P0")}
+    assert files == (kept if in_folder else set())
+    for pair, measure in (("P1", "sharing"), ("P0", "total")):
+        timeline = run.pair_timeline(pair)
+        assert list(timeline.columns) == list(run.timeline.columns)
+        host = timeline[timeline["entity"] == "host"]
+        assert host["time_ns"].iloc[-1] == run.scenario.duration
+        assert not host["saved_pages"].any()
+        done = {
+            name: int(table[table["entity"] == "busy"]["operations"].max())
+            for name, table in (("with", run.timeline), ("without", timeline))
+        }
+        loss = run.summary["guests"]["busy"]["overhead"][measure]["value"]
+        assert 1 - done["with"] / done["without"] == pytest.approx(loss)
+    with pytest.raises(UserError, match="no pair 'P2'"):
+        run.pair_timeline("P2")
+
+
+def test_an_interrupted_pair_leaves_no_timeline(tmp_path: Path) -> None:
+    def stop(moment: Moment) -> None:
+        if moment.label == "P0" and moment.time_ns > 10_000_000:
+            raise KeyboardInterrupt
+
+    busy = scenario(vm("busy", BUSY), host=Host(cpus=1), baseline=True)
+    run = simulate(busy, folder=tmp_path, progress=stop)
+    assert run.summary["partial"] is True
+    files = {path.name for path in tmp_path.iterdir()}
+    assert files == {"timeline.parquet", "timeline-P1.parquet"}
 
 
 def test_a_vm_cannot_be_named_like_the_policy() -> None:

@@ -17,16 +17,17 @@ from sharesim.errors import UserError, nearest
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-    from sharesim.spec.base import Family
+    from sharesim.spec.base import Family, Member
 
-KINDS = ("policies", "workloads", "images", "costs", "captures")
+KINDS = ("policies", "workloads", "images", "paging", "costs", "targets", "captures")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
     add("kind", metavar="KIND", help=", ".join(KINDS))
-    add("--profile", metavar="NAME", help="of costs: all figures of one profile")
+    add("--profile", metavar="PROFILE",
+        help="of costs: all figures of one profile; its name, or FILE.toml[#PROFILE]")  # fmt: skip
     add("--json", action="store_true", help="as JSON")
 
 
@@ -38,7 +39,9 @@ def execute(options: argparse.Namespace) -> int:
     if options.profile is not None and kind != "costs":
         raise UserError(f"--profile is for costs, not for {kind}")
     if kind == "costs":
-        data, lines = _costs(options.profile)
+        data, lines = _profiles() if options.profile is None else _figures(options.profile)
+    elif kind == "targets":
+        data, lines = _targets()
     elif kind == "captures":
         data, lines = _captures()
     else:
@@ -48,12 +51,13 @@ def execute(options: argparse.Namespace) -> int:
 
 
 def _family(kind: str) -> "Family":
-    from sharesim.spec import images, policies, workloads
+    from sharesim.spec import images, paging, policies, workloads
 
     return {
         "policies": policies.POLICIES,
         "workloads": workloads.WORKLOADS,
         "images": images.IMAGES,
+        "paging": paging.PAGINGS,
     }[kind]
 
 
@@ -63,21 +67,44 @@ def _members(family: "Family") -> tuple[list[dict[str, Any]], list[str]]:
     data, lines = [], []
     bases: dict[type[Member], None] = {}
     for name, member in family:
-        parameters = _parameters(member)
-        data.append({"name": name, "help": member.help(), "parameters": parameters})
-        above = [base for base in member.__mro__[1:] if inspect.get_annotations(base)]
-        above = [base for base in above if issubclass(base, Member) and base is not Member]
+        parameters, limits = _parameters(member), _limits(member)
+        data.append({"name": name, "help": member.help(), **limits, "parameters": parameters})
+        above = [base for base in member.__mro__[1:] if issubclass(base, Member)]
+        above = [base for base in above if _own_parameters(base)]
         bases.update(dict.fromkeys(above))
-        own = [one for one in parameters if one["name"] in inspect.get_annotations(member)]
-        lines += [f"{name}: {member.help()}", *_rows(own)]
-        lines += [f"  and those of {' and '.join(base.__name__ for base in above)}", ""]
+        lines += [f"{name}: {member.help()}", *_rows(_own_parameters(member))]
+        if limits:
+            lines.append(f"  {_limits_text(limits)}")
+        if above:
+            lines.append(f"  and those of {' and '.join(base.__name__ for base in above)}")
+        lines.append("")
     for base in bases:
-        own = [one for one in _parameters(base) if one["name"] in inspect.get_annotations(base)]
-        lines += [f"{base.__name__}, in common: {base.help()}", *_rows(own), ""]
+        rows = _rows(_own_parameters(base))
+        lines += [f"{base.__name__}, in common: {base.help()}", *rows, ""]
     for name, problem in sorted(family.broken.items()):
         print(f"sharesim: {family.what} plug-in '{name}' does not load: {problem}", file=sys.stderr)
         data.append({"name": name, "broken": problem, "parameters": []})
     return data, lines[:-1]
+
+
+def _limits(member: type["Member"]) -> dict[str, Any]:
+    """What a paging mode works with, and why not with the rest; of others nothing."""
+    from sharesim.spec.paging import PagingSpec
+
+    if not issubclass(member, PagingSpec):
+        return {}
+    return {"designs": list(member.designs), "why": member.why, "blocks": member.blocks}
+
+
+def _limits_text(limits: dict[str, Any]) -> str:
+    backing = "4 KiB or 2 MiB" if limits["blocks"] else "4 KiB"
+    return f"sharing designs: {', '.join(limits['designs'])}; backing: {backing}"
+
+
+def _own_parameters(member: type["Member"]) -> list[dict[str, Any]]:
+    """The parameters that a class adds to those of its bases."""
+    own = inspect.get_annotations(member)
+    return [one for one in _parameters(member) if one["name"] in own]
 
 
 def _rows(parameters: Sequence[dict[str, Any]]) -> list[str]:
@@ -157,30 +184,56 @@ def _docstrings(source: str) -> dict[str, str]:
     return found
 
 
-def _costs(profile: str | None) -> tuple[Any, list[str]]:
-    from sharesim.spec.costs import PRIMITIVES, load_profile, profile_names
+def _profiles() -> tuple[list[dict[str, Any]], list[str]]:
+    from sharesim.spec.costs import load_profile, profile_names
 
-    if profile is None:
-        profiles = [load_profile(name) for name in profile_names()]
-        data = [{"name": one.name, "help": one.description} for one in profiles]
-        lines = [line for one in profiles for line in aligned([[one.name, one.description]])]
-        return data, [*lines, "", "All figures of one: sharesim list costs --profile NAME"]
-    chosen = load_profile(profile)
+    profiles = [load_profile(name) for name in profile_names()]
+    data = [{"name": one.name, "help": one.description} for one in profiles]
+    lines = aligned([[one.name, one.description] for one in profiles])
+    return data, [*lines, "", "All figures of one: sharesim list costs --profile PROFILE"]
+
+
+def _figures(name: str) -> tuple[dict[str, Any], list[str]]:
+    """Each primitive of a profile; as text by the profile that states it, the own ones first."""
+    from sharesim.spec.costs import PRIMITIVES, find_profile
+
+    chosen = find_profile(name)
     figures = [
         {"name": key, "ns": one.ns, "mark": one.mark, "profile": one.profile,
          "source": one.source, "help": PRIMITIVES[key]}
         for key, one in chosen.figures.items()
     ]  # fmt: skip
-    rows = [
-        [f"  {one['name']}", f"{one['ns']:,}", str(one["mark"]), f"{one['help']}; {one['source']}"]
-        for one in figures
-    ]
-    lines = [
-        f"{chosen.name}: {chosen.description}",
-        "ns of each primitive",
-        *aligned(rows, right=1),
-    ]
+    groups = _grouped(figures)
+    own = groups.pop(chosen.name, [])
+    lines = [f"{chosen.name}: {chosen.description}", "ns of each primitive", *own]
+    for profile, rows in groups.items():
+        lines += [f"inherited from {profile}", *rows]
     return {"name": chosen.name, "help": chosen.description, "primitives": figures}, lines
+
+
+def _targets() -> tuple[list[dict[str, Any]], list[str]]:
+    """The published composites; as text by the profile whose runs are compared with them."""
+    from sharesim.spec.costs import load_targets
+
+    targets = [
+        {"name": name, "ns": one.ns, "mark": one.mark, "profile": one.profile,
+         "source": one.source, "help": one.description}
+        for name, one in load_targets().items()
+    ]  # fmt: skip
+    lines = ["ns, to compare runs with; no run reads them"]
+    for profile, rows in _grouped(targets).items():
+        lines += [f"for {profile}", *rows]
+    return targets, lines
+
+
+def _grouped(figures: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
+    """The figures as aligned lines, by profile."""
+    groups: dict[str, list[list[str]]] = {}
+    for one in figures:
+        text = f"{one['help']}; {one['source']}"
+        row = [f"  {one['name']}", f"{one['ns']:,}", one["mark"], text]
+        groups.setdefault(one["profile"], []).append(row)
+    return {profile: aligned(rows, right=1) for profile, rows in groups.items()}
 
 
 def _captures() -> tuple[list[dict[str, Any]], list[str]]:

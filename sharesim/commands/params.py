@@ -1,7 +1,8 @@
-"""``sharesim params``: what a scenario script lets one set."""
+"""``sharesim params``: what a script of a scenario or a study lets one set."""
 
 import argparse
 import json
+import shlex
 from typing import TYPE_CHECKING
 
 from sharesim.errors import UserError
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("target", metavar="SCRIPT", help="a scenario script")
+    parser.add_argument("target", metavar="SCRIPT", help="a script of a scenario or a study")
     parser.add_argument("--json", action="store_true", help="as JSON")
 
 
@@ -32,24 +33,28 @@ def _as_json(target: "Target") -> str:
         {"name": one.name, "type": one.type_text, "default": one.default, "help": one.help}
         for one in target.parameters.values()
     ]
-    data = {"script": str(target.path), "help": target.help, "parameters": parameters}
+    data = {
+        "script": str(target.path),
+        "makes": target.makes,
+        "help": target.help,
+        "parameters": parameters,
+    }
     return json.dumps(data, indent=2, ensure_ascii=False, default=str)
 
 
 def _as_text(target: "Target") -> str:
     from sharesim.commands.list import aligned
+    from sharesim.spec.parameters import value_text
 
     lines = [f"{target.path}: {target.help}" if target.help else str(target.path), ""]
     if not target.parameters:
         return "\n".join([*lines, "it has no parameters"])
     rows = [
-        [f"  {one.name}", one.type_text, f"= {one.default}", one.help]
+        [f"  {one.name}", one.type_text, f"= {value_text(one.default)}", one.help]
         for one in target.parameters.values()
     ]
     lines += aligned(rows)
     example = next(iter(target.parameters.values()))
-    lines += [
-        "",
-        f"Set them as in: sharesim run {target.path} --set {example.name}={example.default}",
-    ]
+    setting = shlex.quote(f"{example.name}={value_text(example.default)}")
+    lines += ["", f"Set them as in: sharesim run {target.path} --set {setting}"]
     return "\n".join(lines)

@@ -1,20 +1,22 @@
-"""``sharesim run``: runs a scenario, prints a table, writes a run folder."""
+"""``sharesim run``: runs a scenario or a study, prints a table, writes a folder."""
 
 import argparse
-import hashlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sharesim.errors import UserError, nearest
 
 if TYPE_CHECKING:
-    from sharesim.results.folder import RunFolder
+    from sharesim.results.folder import Folder
     from sharesim.results.progress import Interrupts
+    from sharesim.results.provenance import Stopwatch
     from sharesim.results.run import Run
     from sharesim.spec.costs import CostProfile
     from sharesim.spec.scenario import Costs, Scenario
     from sharesim.spec.script import Target
+    from sharesim.study import Findings, Study
 
 COMPILE_SECONDS = 40
 """What compiling all kernels takes on a common machine."""
@@ -24,14 +26,13 @@ LARGEST_SEED = (1 << 63) - 1
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add = parser.add_argument
-    add("target", metavar="TARGET", help="a scenario script, a scenario.json or a run folder")
+    add("target", metavar="TARGET",
+        help="a script of a scenario or a study, a scenario.json or a run folder")  # fmt: skip
     add("--set", action="append", default=[], metavar="NAME=VALUE", dest="settings",
         help="set a parameter of the script (see `sharesim params`)")  # fmt: skip
-    add("--seed", metavar="N", help="seed of all that is random")
-    add(
-        "--out", metavar="DIR", help="the run folder to write (default: out/ and the script's name)"
-    )
-    add("--force", action="store_true", help="replace a run folder that exists")
+    add("--seed", metavar="N", help="seed of all that is random; of a study, its lowest")
+    add("--out", metavar="DIR", help="the folder to write (default: out/ and the script's name)")
+    add("--force", action="store_true", help="replace a folder of a run or study that exists")
     add("--baseline", action=argparse.BooleanOptionalAction, default=None,
         help="also run without sharing, and natively, to compare with")  # fmt: skip
     add("--exact", action="store_true", help="one event per access and scanned page; slow")
@@ -39,51 +40,154 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--events", action="store_true", help="record each fault, merge and break")
     add("--costs", metavar="PROFILE",
         help="a cost profile (see `sharesim list costs`), or FILE.toml[#PROFILE]")  # fmt: skip
-    add("--no-plot", action="store_true", help="draw no timeline.png")
+    add("--no-plot", action="store_true", help="draw no pictures")
     add("--quiet", action="store_true", help="no progress bar and no table")
+    add("--json", action="store_true", help="print summary.json, or study.json, not the table")
 
 
 def execute(options: argparse.Namespace) -> int:
     """Run it; 130 when Ctrl-C ended it early."""
     from sharesim.results.progress import Aborted
-
-    try:
-        return _execute(options)
-    except Aborted:
-        raise KeyboardInterrupt from None
-
-
-def _execute(options: argparse.Namespace) -> int:
-    from sharesim.results.folder import new_run_folder
-    from sharesim.results.progress import Interrupts
     from sharesim.results.provenance import Stopwatch
     from sharesim.spec.script import load_target
 
     watch = Stopwatch()
     target = load_target(options.target)
+    execute_one = _execute_study if target.is_study else _execute_scenario
+    try:
+        return execute_one(target, options, watch)
+    except Aborted:
+        raise KeyboardInterrupt from None
+
+
+def _execute_scenario(target: "Target", options: argparse.Namespace, watch: "Stopwatch") -> int:
+    from sharesim.results.folder import new_run_folder
+    from sharesim.results.progress import Interrupts
+
     scenario = build(target, options)
     interrupts = Interrupts()
     out = default_out(target, options.out)
     with new_run_folder(out, force=options.force) as folder, interrupts.watched():
-        run = _simulate(scenario, folder, interrupts, quiet=options.quiet)
-        _write(run, folder, picture=not options.no_plot)
-        origin = watch.provenance(sys.argv, derived_tables(run.scenario))
-        folder.write_json("provenance.json", origin)
+        run = _run(scenario, folder, interrupts, watch, options)
         place = folder.finish()
     _report(run, place, target, options, watch.seconds)
     return 130 if run.summary["partial"] else 0
 
 
+def _run(
+    scenario: "Scenario",
+    folder: "Folder",
+    interrupts: "Interrupts",
+    watch: "Stopwatch",
+    options: argparse.Namespace,
+) -> "Run":
+    tell_compiling(quiet=options.quiet)
+    from sharesim.conduct import run_into
+    from sharesim.results.progress import Bar, observer, run_count
+
+    bar = Bar(run_count(scenario)) if not options.quiet and sys.stderr.isatty() else None
+    progress = observer(interrupts, bar)
+    try:
+        return run_into(folder, scenario, watch, progress=progress, picture=not options.no_plot)
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+def _execute_study(target: "Target", options: argparse.Namespace, watch: "Stopwatch") -> int:
+    from sharesim.results.folder import new_run_folder
+    from sharesim.results.progress import Interrupts
+    from sharesim.spec.script import CODE_FOLDER
+    from sharesim.study import STUDY_FILE
+
+    study, runs = build_study(target, options)
+    interrupts = Interrupts()
+    out = default_out(target, options.out)
+    with (
+        new_run_folder(out, force=options.force, main_file=STUDY_FILE) as folder,
+        interrupts.watched(),
+    ):
+        for name, source in target.code().items():
+            folder.copy_file(f"{CODE_FOLDER}/{name}", source)
+        findings = run_study(
+            study, runs, folder, interrupts, quiet=options.quiet, pictures=not options.no_plot
+        )
+        place = folder.finish()
+    report_study(findings, options)
+    if not (options.quiet or options.json):
+        print(f"\n{watch.seconds:.1f} s; study folder {place}")
+        if (place / "study.png").exists():
+            print(f"picture    {place / 'study.png'}")
+    return 0
+
+
+def run_study(
+    study: "Study",
+    runs: Mapping[str, "Scenario"],
+    folder: "Folder",
+    interrupts: "Interrupts",
+    *,
+    quiet: bool,
+    pictures: bool,
+) -> "Findings":
+    """Run all of a study with a progress bar; see :func:`sharesim.conduct.conduct`."""
+    tell_compiling(quiet=quiet)
+    from sharesim.conduct import conduct
+    from sharesim.results.progress import StudyBar
+
+    bar = StudyBar(study.name, runs) if not quiet and sys.stderr.isatty() else None
+    try:
+        return conduct(study, runs, folder, interrupts=interrupts, bar=bar, pictures=pictures)
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+def report_study(findings: "Findings", options: argparse.Namespace) -> None:
+    """Print what a study found, as ``--json`` and ``--quiet`` have it."""
+    from sharesim.results.folder import json_text
+    from sharesim.results.verdicts import findings_text
+
+    if options.json:
+        print(json_text(findings.to_json()))
+    elif not options.quiet:
+        print(findings_text(findings))
+
+
 def build(target: "Target", options: argparse.Namespace) -> "Scenario":
     """The scenario, with what the options change of it."""
+    scenario = target.build(_settings(target, options))
+    if options.seed is not None:
+        scenario = scenario.model_copy(update={"seed": parse_seed(options.seed)})
+    return changed(scenario, options)
+
+
+def build_study(
+    target: "Target", options: argparse.Namespace
+) -> tuple["Study", dict[str, "Scenario"]]:
+    """The study and what it runs, with what the options change of that."""
+    from sharesim.conduct import reseeded, scenarios_of
+
+    if options.baseline is not None:
+        raise UserError("--baseline is for one scenario; a study says itself what to compare with")
+    study = target.build_study(_settings(target, options))
+    runs = scenarios_of(study)
+    if options.seed is not None:
+        runs = reseeded(runs, parse_seed(options.seed))
+    return study, {name: changed(one, options) for name, one in runs.items()}
+
+
+def _settings(target: "Target", options: argparse.Namespace) -> dict[str, Any]:
+    """Values of the script's parameters; ``--seed`` is one of them where it has such a one."""
     settings = target.parse(options.settings)
-    seed = None if options.seed is None else _seed(options.seed)
-    if seed is not None and "seed" in target.parameters:
-        settings.setdefault("seed", seed)
-    scenario = target.build(settings)
+    if options.seed is not None and "seed" in target.parameters:
+        settings.setdefault("seed", parse_seed(options.seed))
+    return settings
+
+
+def changed(scenario: "Scenario", options: argparse.Namespace) -> "Scenario":
+    """A scenario with what the options change of any."""
     changes: dict[str, Any] = {}
-    if seed is not None:
-        changes["seed"] = seed
     if options.baseline is not None:
         changes["baseline"] = options.baseline
     if options.exact:
@@ -95,7 +199,8 @@ def build(target: "Target", options: argparse.Namespace) -> "Scenario":
     return scenario.model_copy(update=changes)
 
 
-def _seed(text: str) -> int:
+def parse_seed(text: str) -> int:
+    """The number after ``--seed``; UserError where it is none."""
     try:
         seed = int(text)
     except ValueError:
@@ -107,23 +212,13 @@ def _seed(text: str) -> int:
 
 def _costs(name: str, before: "Costs") -> "Costs":
     """A shipped profile by name; or one of a file, all of whose figures go into the scenario."""
-    from sharesim.spec.costs import load_profile, load_profile_file, profile_names
+    from sharesim.spec.costs import find_profile, profile_names
     from sharesim.spec.scenario import Costs
 
-    path, _, wanted = name.partition("#")
-    if not path.endswith(".toml"):
-        if name not in profile_names() and Path(name).exists():
-            raise UserError(f"--costs {name}: a file of costs ends in .toml")
-        load_profile(name)
-        return Costs(profile=name, override=before.override)
-    profiles = load_profile_file(path)
-    if not wanted and len(profiles) > 1:
-        known = ", ".join(profiles)
-        raise UserError(f"--costs {name}: it has {known}; choose one: --costs {path}#NAME")
-    wanted = wanted or next(iter(profiles))
-    if wanted not in profiles:
-        raise UserError(f"--costs {name}: {path} has no '{wanted}'{nearest(wanted, profiles)}")
-    return _inlined(profiles[wanted], before.override)
+    profile = find_profile(name)
+    if profile.name in profile_names():  # no file may take such a name
+        return Costs(profile=profile.name, override=before.override)
+    return _inlined(profile, before.override)
 
 
 def _inlined(profile: "CostProfile", override: dict[str, int]) -> "Costs":
@@ -154,9 +249,8 @@ def default_out(target: "Target", out: str | None) -> Path:
     return folder.parent / place.name if folder.name else place
 
 
-def _simulate(
-    scenario: "Scenario", folder: "RunFolder", interrupts: "Interrupts", *, quiet: bool
-) -> "Run":
+def tell_compiling(*, quiet: bool) -> None:
+    """Say why nothing seems to happen at first, where nothing is compiled yet."""
     from sharesim.kernel import JIT, cache_folder
 
     if JIT and not quiet and not any_compiled(cache_folder()):
@@ -165,17 +259,6 @@ def _simulate(
             f" (once, about {COMPILE_SECONDS} s on a common machine)",
             file=sys.stderr,
         )
-    from sharesim.results.progress import Bar, observer
-    from sharesim.simulate import simulate
-
-    runs = 3 if scenario.baseline and scenario.shares else 1
-    bar = Bar(runs) if not quiet and sys.stderr.isatty() else None
-    try:
-        with folder.disk_errors():
-            return simulate(scenario, progress=observer(interrupts, bar), folder=folder.path)
-    finally:
-        if bar is not None:
-            bar.close()
 
 
 def any_compiled(folder: Path) -> bool:
@@ -183,48 +266,16 @@ def any_compiled(folder: Path) -> bool:
     return any(folder.rglob("*.nbi"))
 
 
-def _write(run: "Run", folder: "RunFolder", *, picture: bool) -> None:
-    from sharesim.spec.script import CODE_FOLDER, code_files
-
-    folder.write_text("scenario.json", run.scenario.to_json())
-    folder.write_json("summary.json", run.summary)
-    modules = [name.partition(":")[0] for name in run.scenario.code]
-    for name, source in code_files(modules).items():
-        folder.copy_file(f"{CODE_FOLDER}/{name}", source)
-    if picture:
-        from sharesim.results.style import figure_bytes
-
-        folder.write_bytes("timeline.png", figure_bytes(run.plot()))
-
-
-def derived_tables(scenario: "Scenario") -> str | None:
-    """SHA-256 of the integer tables that come from floats: those of Zipf popularity."""
-    from sharesim.guest.build import alias_table
-    from sharesim.spec.workloads import Phases, ZipfAccess
-
-    shapes: set[tuple[int, float]] = set()
-    for vm in scenario.vms:
-        parts = vm.workload.phases if isinstance(vm.workload, Phases) else (vm.workload,)
-        for part in parts:
-            if isinstance(part, ZipfAccess) and part.accesses:
-                span = part.region or (vm.memory or 0) - part.region_start
-                shapes.add((span, part.exponent))
-    if not shapes:
-        return None
-    digest = hashlib.sha256()
-    for span, exponent in sorted(shapes):
-        for table in alias_table(span, exponent):
-            digest.update(table.astype("<u4").tobytes())
-    return digest.hexdigest()
-
-
 def _report(
     run: "Run", place: Path, target: "Target", options: argparse.Namespace, seconds: float
 ) -> None:
     """Say what came out and where it is."""
+    from sharesim.results.folder import json_text
     from sharesim.results.table import summary_text
 
-    if not options.quiet:
+    if options.json:
+        print(json_text(run.summary))
+    elif not options.quiet:
         print(summary_text(run.summary))
         print(f"\n{seconds:.1f} s; run folder {place}")
         if not options.no_plot:

@@ -13,7 +13,7 @@ from sharesim.guest import phases as ph
 from sharesim.guest.phases import FRACTION_BITS, Work
 from sharesim.kernel import Number, Row, njit
 from sharesim.machine import tables as t
-from sharesim.machine.mapping import attend, store
+from sharesim.machine.mapping import store, store_same
 from sharesim.machine.tables import NONE, PROTECTED, READ_ONLY, REFILL, Memory
 from sharesim.prefetch import prefetch
 
@@ -77,7 +77,11 @@ def new_content(phase: Row, index: Number) -> Any:
 @njit
 def is_plain(mem: Memory, phase: Row) -> Any:
     """Whether accesses of this phase can go in bursts: nothing to look at between two of them."""
-    if len(mem.log) or len(mem.truth) or np.int64(phase["steps"]) == 0:
+    if len(mem.log) or len(mem.truth) or np.int64(phase["accesses"]) == 0:
+        return False
+    if np.int64(phase["act_faults"]) | np.int64(phase["act_updates"]):
+        return False
+    if np.int64(phase["act_tables"]) | np.int64(phase["act_switches"]):
         return False
     if np.int64(phase["pattern"]) == ph.REPLAY or np.int64(phase["pattern"]) == ph.FILE:
         return False
@@ -93,9 +97,8 @@ def burst(mem: Memory, work: Work, phase: Row, vcpu: Row, now: Number, until: Nu
     The same steps with the books kept in registers, several times as fast; returns how many. The
     first step must be due, and its operation begun.
     """
-    steps = np.int64(phase["steps"])
+    steps = np.int64(phase["accesses"])
     gap, gap_last = np.int64(vcpu["gap"]), np.int64(vcpu["gap_last"])
-    excess = np.int64(vcpu["excess"])
     key = np.uint64(phase["access_key"])
     uniform = np.int64(phase["pattern"]) == ph.UNIFORM
     first, span = np.int64(phase["first"]), np.int64(phase["span"])
@@ -108,7 +111,7 @@ def burst(mem: Memory, work: Work, phase: Row, vcpu: Row, now: Number, until: Nu
     arrival = np.int64(vcpu["arrival"])
     local = np.int64(vcpu["local"])
     count, writes, ops = np.int64(0), np.int64(0), np.int64(0)
-    spent, extra = np.int64(0), np.int64(0)
+    spent = np.int64(0)
     while due < until or due == now:
         if step == steps:
             ops += 1
@@ -128,7 +131,7 @@ def burst(mem: Memory, work: Work, phase: Row, vcpu: Row, now: Number, until: Nu
             break
         if write:
             if keep:
-                attend(mem, page)
+                store_same(mem, page)
             else:
                 store(mem, page, new_content(phase, index))
             writes += 1
@@ -137,8 +140,7 @@ def burst(mem: Memory, work: Work, phase: Row, vcpu: Row, now: Number, until: Nu
         index += 1
         count += 1
         if step == steps:
-            due += gap_last + excess
-            extra += excess
+            due += gap_last
             spent += gap_last
         else:
             due += gap
@@ -154,8 +156,7 @@ def burst(mem: Memory, work: Work, phase: Row, vcpu: Row, now: Number, until: Nu
     vcpu["local"] = local
     vcpu["due"] = due
     vcpu["spent_cause"] = t.PAGING
-    vcpu["spent_ns"] = excess if step == steps or step == 0 else np.int64(0)
-    vcpu["spent_work"] = due - local - np.int64(vcpu["spent_ns"])
-    vcpu["ledger"][t.PAGING] += extra
+    vcpu["spent_ns"] = 0
+    vcpu["spent_work"] = due - local
     vcpu["ledger"][t.WORK] += spent
     return count

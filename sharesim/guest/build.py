@@ -27,7 +27,7 @@ _PATTERNS: dict[type[w.Workload], int] = {
     w.PageTableHeavy: ph.UNIFORM,
 }
 _CONTENTS = {"unique": ph.UNIQUE, "pool": ph.POOL, "same": ph.SAME}
-_DECISIONS = {"access": 1, "content": 2, "miss": 3}
+_DECISIONS = {"access": 1, "content": 2, "miss": 3, "activity": 4, "overwrite": 5}
 
 
 class Key:
@@ -106,15 +106,14 @@ class WorkBuilder:
         row["first"], row["span"] = first_page + workload.region_start, span
         row["write_share"] = _share(workload.write_fraction)
         row["miss_share"] = _share(workload.tlb_miss)
-        row["steps"] = workload.accesses
-        self.activity[vm.name] = {
-            "profile": "declared for each operation",
-            **workload.activity.model_dump(),
-        }
-        row["op_ns"] = workload.op_time + self.paging.activity_work(workload.activity)
-        entries = min(self.tlb_entries, span) if workload.accesses else 0
-        row["refill_entries"] = entries
-        row["op_excess"] = self.paging.activity_excess(workload.activity, entries)
+        row["overwrite_share"] = _share(workload.overwrites)
+        row["accesses"] = workload.accesses
+        activity = workload.activity.model_dump()
+        self.activity[vm.name] = {"profile": "declared for each operation", **activity}
+        for kind, count in activity.items():
+            row[f"act_{kind}"] = count
+        row["op_ns"] = workload.op_time
+        row["refill_entries"] = min(self.tlb_entries, span) if workload.accesses else 0
         # What a walk is natively depends on the host's mappings as they were at first, so that a
         # split is seen as what it adds, not as other work.
         native = "walk_native_block" if self.blocks else "walk_native"
@@ -124,10 +123,12 @@ class WorkBuilder:
         row["content"] = _CONTENTS[workload.new_content]
         row["pool"] = workload.pool
         row["pool_key"] = stable_hash64(f"pool:{workload.pool_name or vm.name}")
-        if row["op_ns"] < max(1, workload.accesses):
+        steps = workload.accesses + sum(activity.values())
+        if workload.op_time < max(1, steps):
             raise UserError(
                 f"VM '{vm.name}': workload.op_time: found {workload.op_time} ns for"
-                f" {workload.accesses} accesses; at least 1 ns each is needed"
+                f" {workload.accesses} accesses and {sum(activity.values())} steps of page-table"
+                " activity; at least 1 ns each is needed"
             )
         if workload.rate is not None:
             _set_rate(row, workload.rate)
@@ -167,6 +168,7 @@ class WorkBuilder:
             "faults": faults,
             "updates": faults,
             "switches": 0,
+            "tables": 0,
         }
         row["pattern"] = ph.REPLAY
         row["first"], row["span"] = first_page, vm.memory
@@ -199,11 +201,6 @@ class WorkBuilder:
             firsts.append(ticks.first[:-1] + changes)
             changes += len(ticks.gfn)
         firsts.append(np.array([changes], np.int64))
-        p = self.paging
-        excess = [
-            ticks.faults * p.activity_excess(w.PageTableActivity(faults=1, updates=1), 0)
-            for ticks in self._ticks
-        ]
         pages = [
             (ticks.gfn.astype(np.int64) + first).astype(np.uint32)
             for ticks, first in zip(self._ticks, self._first_pages, strict=True)
@@ -214,7 +211,7 @@ class WorkBuilder:
             zipf_alias=_joined(self._alias, np.uint32),
             tick_first=_joined(firsts, np.int64),
             tick_work=_joined([ticks.work for ticks in self._ticks], np.int64),
-            tick_excess=_joined(excess, np.int64),
+            tick_faults=_joined([ticks.faults for ticks in self._ticks], np.int64),
             change_page=_joined(pages, np.uint32),
             change_content=_joined([ticks.content for ticks in self._ticks], np.uint64),
             change_kind=_joined([ticks.kind for ticks in self._ticks], np.uint8),

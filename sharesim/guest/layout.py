@@ -70,17 +70,28 @@ def capture_key(sha256: str) -> int:
     return int(sha256[:16], 16)
 
 
-def lay_out(vm: VM, backing: str) -> Layout:
-    """The memory of a VM as its image and ``populate`` say. The VM's size must be resolved."""
+def lay_out(vm: VM, backing: str, *, linear_map: bool = False, typed: bool = False) -> Layout:
+    """The memory of a VM as its image and ``populate`` say. The VM's size must be resolved.
+
+    ``linear_map``: the guest kernel's map of all memory has one more entry for each page.
+    ``typed``: the guest's page tables are typed frames, which are pinned.
+    """
     assert vm.memory is not None
     layout = Layout.empty(vm.memory)
     image = vm.image
     if isinstance(image, Captured):
         _lay_captured(layout, image)
+        _count_mappings(layout, slice(None), vm)
     elif isinstance(image, Segments):
-        _lay_segments(layout, image.segments, vm.name)
+        _lay_segments(layout, image.segments, vm)
     else:
         raise UserError(f"VM '{vm.name}': image '{image.registered_name()}' cannot be laid out")
+    if linear_map:
+        layout.map_counts = np.minimum(layout.map_counts, 254) + np.uint8(1)
+    if typed and not (isinstance(image, Captured) and image.page_tables == "data"):
+        layout.flags |= np.where(layout.classes == PageClass.PAGE_TABLE, PINNED, 0).astype(
+            np.uint16
+        )
     if vm.populate == "boot":
         layout.populated[:] = True
     if backing == "2 MiB":
@@ -111,21 +122,30 @@ def _lay_captured(layout: Layout, image: Captured) -> None:
     layout.classes[:n] = PageClass.UNKNOWN if classes is None else classes
 
 
-def _lay_segments(layout: Layout, segments: tuple[Segment, ...], vm_name: str) -> None:
+def _count_mappings(layout: Layout, part: slice, vm: VM) -> None:
+    for name, count in vm.map_counts.items():
+        chosen = layout.classes[part] == _CLASS_CODES[name]
+        layout.map_counts[part][chosen] = count
+
+
+def _lay_segments(layout: Layout, segments: tuple[Segment, ...], vm: VM) -> None:
     at = 0
     for number, segment in enumerate(segments):
         if at + segment.size > len(layout.contents):
             raise UserError(
-                f"VM '{vm_name}': image.segments.{number} ends at {show_size(at + segment.size)}"
+                f"VM '{vm.name}': image.segments.{number} ends at {show_size(at + segment.size)}"
                 f" but the VM has {show_size(len(layout.contents))}"
             )
         part = slice(at, at + segment.size)
         layout.classes[part] = _CLASS_CODES[segment.page_class]
-        layout.map_counts[part] = segment.map_count
+        if segment.map_count is None:
+            _count_mappings(layout, part, vm)
+        else:
+            layout.map_counts[part] = segment.map_count
         layout.populated[part] = segment.populated
         layout.flags[part] = PINNED if segment.pinned else 0
         if segment.populated:
-            layout.contents[part] = _segment_contents(segment, vm_name, number)
+            layout.contents[part] = _segment_contents(segment, vm.name, number)
         at += segment.size
 
 

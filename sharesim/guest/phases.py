@@ -9,7 +9,7 @@ UNIFORM, ZIPF, HOT, SEQUENTIAL, FILE, REPLAY = range(6)
 # What a write leaves.
 UNIQUE, POOL, SAME = range(3)
 # What a replayed change is.
-CHANGE_WRITE, CHANGE_SAME, CHANGE_RELEASE, CHANGE_CLASS = range(4)
+CHANGE_WRITE, CHANGE_SAME, CHANGE_RELEASE, CHANGE_CLASS, CHANGE_PIN, CHANGE_UNPIN = range(6)
 
 FRACTION_BITS = 24
 """Fractions of accesses are integers of this many bits: no float decides an event."""
@@ -27,9 +27,13 @@ PHASE = np.dtype(
         ("miss_work", "<i8"),  # ns of a TLB miss: natively, and what paging adds
         ("miss_excess", "<i8"),
         ("miss_excess_block", "<i8"),  # the same in a 2 MiB block
-        ("steps", "<i8"),  # accesses in an operation
+        ("accesses", "<i8"),  # in an operation
         ("op_ns", "<i8"),  # its work, page-table activity included
-        ("op_excess", "<i8"),  # what paging adds to that activity
+        ("act_faults", "<i8"),  # its page-table activity: guest faults, ...
+        ("act_updates", "<i8"),  # ... entries written, of which one at each fault, ...
+        ("act_tables", "<i8"),  # ... page tables made and dropped, ...
+        ("act_switches", "<i8"),  # ... address-space switches
+        ("overwrite_share", "<i8"),  # share of writes that replace the whole page, of 2**24
         ("period", "<i8"),  # ns between operations; 0: closed loop. Operation i is due at
         ("period_num", "<i8"),  # i * period + i * num // den, so that no rate drifts
         ("period_den", "<i8"),
@@ -46,6 +50,8 @@ PHASE = np.dtype(
         ("content_key", "<u8"),
         ("pool_key", "<u8"),
         ("miss_key", "<u8"),
+        ("activity_key", "<u8"),
+        ("overwrite_key", "<u8"),
         ("scatter", "<i8"),  # Zipf rank r is page r * scatter mod span
     ]
 )
@@ -64,8 +70,8 @@ class Work(NamedTuple):
     """int64: first change of each tick of each replay (one more entry than ticks)."""
     tick_work: np.ndarray
     """int64[ticks]: ns of work."""
-    tick_excess: np.ndarray
-    """int64[ticks]: ns that paging adds to the tick's page-table activity."""
+    tick_faults: np.ndarray
+    """int64[ticks]: guest faults, each with one update."""
     change_page: np.ndarray
     """uint32: page id of each change."""
     change_content: np.ndarray

@@ -13,7 +13,14 @@ from sharesim.content.capture import CapturedGuest, open_capture
 from sharesim.content.classes import PageClass
 from sharesim.errors import UserError
 from sharesim.guest.layout import capture_key, ids_of
-from sharesim.guest.phases import CHANGE_CLASS, CHANGE_RELEASE, CHANGE_SAME, CHANGE_WRITE
+from sharesim.guest.phases import (
+    CHANGE_CLASS,
+    CHANGE_PIN,
+    CHANGE_RELEASE,
+    CHANGE_SAME,
+    CHANGE_UNPIN,
+    CHANGE_WRITE,
+)
 from sharesim.spec.images import Captured
 from sharesim.spec.units import show_time
 from sharesim.spec.workloads import Replay
@@ -72,7 +79,7 @@ def replay_ticks(image: Captured, workload: Replay, seed: int, zero_freed: bool)
     for step in range(1, len(times)):
         span = (int(times[step - 1]), int(times[step]))
         _add_interval(changes, guest, first + step, span, key, seed, workload.hidden_writes)
-    faults = _add_classes(changes, guest, image.at, times, workload.tick, count, zero_freed)
+    faults = _add_classes(changes, guest, image, times, workload.tick, count, zero_freed)
     work = _work(guest, first, times, workload, count)
     return _assemble(changes, workload.tick, count, work, faults)
 
@@ -123,7 +130,7 @@ def _add_interval(
 def _add_classes(
     changes: _Changes,
     guest: CapturedGuest,
-    at: int,
+    image: Captured,
     times: np.ndarray,
     tick: int,
     count: int,
@@ -131,17 +138,17 @@ def _add_classes(
 ) -> np.ndarray:
     """Class reports as changes; guest faults of each tick, from pages that ceased to be free."""
     faults = np.zeros(count, np.int64)
+    at = last = image.at
     known = guest.classes(at / 1e9)
     if known is None:
         return faults
-    last = at
     for now in times[1:].tolist():
         classes = guest.classes((at + now) / 1e9)
         assert classes is not None
         moved = np.flatnonzero(classes != known)
         if len(moved):
-            when = np.full(len(moved), now - 1)
-            changes.add(when, moved, classes[moved], CHANGE_CLASS)
+            for kind, pages in _retyped(image, moved, known, classes):
+                changes.add(np.full(len(pages), now - 1), pages, classes[pages], kind)
             freed = moved[classes[moved] == PageClass.FREE]
             if zero_freed and len(freed):
                 changes.add(np.full(len(freed), now - 1), freed, np.zeros(len(freed)), CHANGE_WRITE)
@@ -151,6 +158,21 @@ def _add_classes(
             last = at + now
         known = classes
     return faults
+
+
+def _retyped(
+    image: Captured, moved: np.ndarray, before: np.ndarray, after: np.ndarray
+) -> list[tuple[int, np.ndarray]]:
+    """Pages whose class changed, by the kind of change that it is."""
+    if image.page_tables == "data":
+        return [(CHANGE_CLASS, moved)]
+    made = after[moved] == PageClass.PAGE_TABLE
+    dropped = before[moved] == PageClass.PAGE_TABLE
+    return [
+        (CHANGE_PIN, moved[made]),
+        (CHANGE_UNPIN, moved[dropped]),
+        (CHANGE_CLASS, moved[~made & ~dropped]),
+    ]
 
 
 def _evenly(total: int, parts: int) -> np.ndarray:

@@ -71,8 +71,10 @@ class VCpu(Entity):
         self.started = self._since = int(env.now)
         self.table["phase_start"] = self.table["due"] = self.started
         try:
-            offset = self.engine.start_offset(self.row)
-            yield from self._off_cpu(t.IDLE, env.timeout(offset))
+            begin = int(env.now) + self.engine.start_offset(self.row)
+            yield from self._off_cpu(t.IDLE, env.timeout(begin - int(env.now)))
+            while env.now < begin:  # woken too early
+                yield from self._off_cpu(t.IDLE, env.timeout(begin - int(env.now)))
             self.table["phase_start"] = self.table["due"] = int(env.now)
             while True:
                 if self.cpu is None:
@@ -178,7 +180,7 @@ class VCpu(Entity):
     # Why the kernel stopped
 
     def _fault(self, arg: int) -> Steps:
-        yield from self.engine.handlers.page_fault(self, arg & 0xFFFFFFFF, arg >> 32 != 0)
+        yield from self.engine.handlers.page_fault(self, arg & 0xFFFFFFFF, arg >> 32)
 
     def wait_for_frame(self, _: int) -> Steps:
         """Block until a frame is free, then retry; the wait counts in the fault's latency."""
@@ -188,6 +190,8 @@ class VCpu(Entity):
 
     def _idle(self, until: int) -> Steps:
         env = self.engine.env
+        if self.engine.has_errand(self.row):  # it came while this one ran ahead of the clock
+            return
         if until >= kernel.NEVER:
             yield from self._off_cpu(t.IDLE, env.event())
         elif until > env.now:  # else the wait was over before it could begin: the CPU was lost

@@ -20,18 +20,20 @@ from sharesim.guest.accesses import (
     new_content,
     pick_page,
 )
+from sharesim.guest.activity import activity_step, activity_steps, replayed_fault, type_page
 from sharesim.guest.phases import Work
-from sharesim.hypervisor.fault import WAIT, fault, needs_fault
+from sharesim.hypervisor.fault import OVERWRITE, READ, WAIT, WRITE, fault, needs_fault
+from sharesim.hypervisor.offers import driver_step, has_work
 from sharesim.kernel import Number, Row, njit
 from sharesim.machine import tables as t
 from sharesim.machine.flush import flush_vm
 from sharesim.machine.mapping import (
-    attend,
     changes_full,
     log_event,
     log_full,
     release,
     store,
+    store_same,
 )
 from sharesim.machine.tables import BLOCK, CLASS_MASK, NONE, Memory
 
@@ -54,21 +56,38 @@ def _file_page(phase: Row, index: Number) -> Any:
 
 
 @njit
-def _begin_op(work: Work, phase: Row, vcpu: Row) -> Any:
-    """Lay the next operation out: its accesses, the work after each, and paging's share."""
+def _tick(phase: Row, vcpu: Row) -> Any:
+    """The tick of a replay that the present operation is."""
+    return np.int64(phase["table"]) + np.int64(vcpu["op"]) % np.int64(phase["ticks"])
+
+
+@njit
+def _kind_of_access(phase: Row, index: Number, draw: Number) -> Any:
+    """READ, WRITE or OVERWRITE, of an access and its draw."""
+    if np.int64(draw & LOW) >= np.int64(phase["write_share"]):
+        return READ
+    if np.int64(phase["overwrite_share"]) == 0:
+        return WRITE
+    again = draw_at(np.uint64(phase["overwrite_key"]), index)
+    return OVERWRITE if np.int64(again & LOW) < np.int64(phase["overwrite_share"]) else WRITE
+
+
+@njit
+def _begin_op(cost: np.ndarray, work: Work, phase: Row, vcpu: Row) -> Any:
+    """Lay the next operation out: page-table activity, then accesses; the work after each."""
     if np.int64(phase["pattern"]) == ph.REPLAY:
-        tick = np.int64(phase["table"]) + np.int64(vcpu["op"]) % np.int64(phase["ticks"])
-        steps = work.tick_first[tick + 1] - work.tick_first[tick]
+        tick = _tick(phase, vcpu)
+        accesses = work.tick_first[tick + 1] - work.tick_first[tick]
+        acts = work.tick_faults[tick]
         total = work.tick_work[tick]
-        vcpu["excess"] = work.tick_excess[tick]
     else:
-        steps = np.int64(phase["steps"])
+        accesses = np.int64(phase["accesses"])
+        acts = np.int64(activity_steps(cost, phase))
         total = np.int64(phase["op_ns"])
-        vcpu["excess"] = np.int64(phase["op_excess"])
-    vcpu["steps"] = max(steps, 1)
-    vcpu["gap"] = total // max(steps, 1)
-    vcpu["gap_last"] = total - (max(steps, 1) - 1) * np.int64(vcpu["gap"])
-    vcpu["step"] = 0
+    steps = max(acts + accesses, 1)
+    vcpu["steps"], vcpu["acts"], vcpu["step"] = steps, acts, 0
+    vcpu["gap"] = total // steps
+    vcpu["gap_last"] = total - (steps - 1) * np.int64(vcpu["gap"])
 
 
 @njit
@@ -139,7 +158,7 @@ def serve_fault(
 
 @njit
 def _replayed(mem: Memory, cost: np.ndarray, work: Work, me: Number, vm: Number, at: Number) -> Any:
-    """A change of a capture that is no access: (done, page, write)."""
+    """A change of a capture: (whether that was all, page, write, ns that paging adds)."""
     page = np.int64(work.change_page[at])
     kind = np.int64(work.change_kind[at])
     if kind == ph.CHANGE_RELEASE:
@@ -148,32 +167,34 @@ def _replayed(mem: Memory, cost: np.ndarray, work: Work, me: Number, vm: Number,
             ns = np.int64(cost[0]["inflate"]) + flush_vm(mem, cost, vm, me, due)
             mem.vms[vm]["debt_reclaim"] += ns
             log_event(mem, due, ns, t.E_RELEASE, me, page, -1)
-        return True, page, False
-    if kind == ph.CHANGE_CLASS:
-        flags = np.int64(mem.pages[page]["flags"]) & ~CLASS_MASK
-        mem.pages[page]["flags"] = np.uint16(flags | np.int64(work.change_content[at]))
-        return True, page, False
-    return False, page, True
+        return True, page, READ, np.int64(0)
+    if kind < ph.CHANGE_CLASS:
+        return False, page, WRITE, np.int64(0)
+    ns = np.int64(0)
+    if kind != ph.CHANGE_CLASS and np.int64(cost[0]["types_tables"]):
+        if kind == ph.CHANGE_PIN and needs_fault(mem, cost, me, page, WRITE):
+            return False, page, WRITE, np.int64(0)  # a table is its guest's alone: break first
+        ns = type_page(mem, cost, me, page, kind == ph.CHANGE_PIN)
+    flags = np.int64(mem.pages[page]["flags"]) & ~CLASS_MASK
+    mem.pages[page]["flags"] = np.uint16(flags | np.int64(work.change_content[at]))
+    return True, page, READ, ns
 
 
 @njit
 def _tick_change(work: Work, phase: Row, vcpu: Row) -> Any:
     """Row of the change that the present step of a replay makes, or -1: a tick without changes."""
-    tick = np.int64(phase["table"]) + np.int64(vcpu["op"]) % np.int64(phase["ticks"])
-    at = work.tick_first[tick] + np.int64(vcpu["step"])
+    tick = _tick(phase, vcpu)
+    at = work.tick_first[tick] + np.int64(vcpu["step"]) - np.int64(vcpu["acts"])
     return at if at < work.tick_first[tick + 1] else np.int64(-1)
 
 
 @njit
-def _finish_step(
-    phase: Row, vcpu: Row, time: Number, miss_work: Number, miss_excess: Number
-) -> Any:
-    """Book the work that follows an access, and what paging adds to the operation at its end."""
+def _finish_step(vcpu: Row, time: Number, excess: Number, more_work: Number) -> Any:
+    """Book a step: what paging adds to it, and the work that follows it."""
     last = np.int64(vcpu["step"]) + 1 == np.int64(vcpu["steps"])
     gap = np.int64(vcpu["gap_last"]) if last else np.int64(vcpu["gap"])
-    excess = np.int64(vcpu["excess"]) if last else np.int64(0)
     vcpu["step"] += 1
-    _spend(vcpu, time, t.PAGING, excess + miss_excess, gap + miss_work)
+    _spend(vcpu, time, t.PAGING, excess, gap + more_work)
 
 
 @njit
@@ -196,6 +217,8 @@ def run_vcpu(
     phase = work.phases[np.int64(vcpu["phase"])]
     pattern = np.int64(phase["pattern"])
     plain = is_plain(mem, phase)
+    drives = np.int64(cost[0]["paravirtual"]) != 0 and me == np.int64(mem.vms[vm]["vcpu_first"])
+    drives = drives and np.int64(mem.vms[vm]["willing"]) != 0
     while True:
         due = np.int64(vcpu["due"])
         if due != now and due >= until:
@@ -217,6 +240,9 @@ def run_vcpu(
             mem.vms[vm]["debt_reclaim"] = 0
             _spend(vcpu, due, t.RECLAIM, owed, np.int64(0))
             continue
+        if drives and has_work(mem, vm):
+            _spend(vcpu, due, t.SHARING, driver_step(mem, cost, me, vm, due, now), np.int64(0))
+            continue
         step = np.int64(vcpu["step"])
         if step >= 0 and step == np.int64(vcpu["steps"]):
             _end_op(phase, vcpu, due)
@@ -225,10 +251,18 @@ def run_vcpu(
             stop, arg = _next_op(phase, vcpu, due)
             if stop != HORIZON:
                 return due, stop, arg
-            _begin_op(work, phase, vcpu)
+            _begin_op(cost, work, phase, vcpu)
         if plain and burst(mem, work, phase, vcpu, now, until):
             continue
-        index = np.int64(vcpu["op"]) * np.int64(phase["steps"]) + np.int64(vcpu["step"])
+        step, acts = np.int64(vcpu["step"]), np.int64(vcpu["acts"])
+        if step < acts:
+            if pattern == ph.REPLAY:
+                excess = replayed_fault(mem, cost, work, me, _tick(phase, vcpu), step, due)
+            else:
+                excess = activity_step(mem, cost, phase, me, step, due)
+            _finish_step(vcpu, due, excess, np.int64(0))
+            continue
+        index = np.int64(vcpu["op"]) * np.int64(phase["accesses"]) + step - acts
         # which page, and is it written
         content = np.uint64(0)
         keep = False
@@ -237,28 +271,29 @@ def run_vcpu(
         if pattern == ph.REPLAY:
             at = _tick_change(work, phase, vcpu)
             if at < 0:
-                _finish_step(phase, vcpu, due, miss_work, miss_excess)
+                _finish_step(vcpu, due, miss_excess, miss_work)
                 continue
-            done, page, write = _replayed(mem, cost, work, me, vm, at)
+            done, page, write, miss_excess = _replayed(mem, cost, work, me, vm, at)
             if done:
-                _finish_step(phase, vcpu, due, miss_work, miss_excess)
+                _finish_step(vcpu, due, miss_excess, miss_work)
                 continue
             content = work.change_content[at]
             keep = np.int64(work.change_kind[at]) == ph.CHANGE_SAME
-        elif np.int64(phase["steps"]) == 0:
-            _finish_step(phase, vcpu, due, miss_work, miss_excess)
+        elif np.int64(phase["accesses"]) == 0:
+            _finish_step(vcpu, due, miss_excess, miss_work)
             continue
         elif pattern == ph.FILE:
             which, content = _file_page(phase, index)
             page = np.int64(phase["first"]) + which % np.int64(phase["span"])
             frame = np.int64(mem.pages[page]["mfn"])
-            write = frame == NONE or np.uint64(mem.frames[frame]["content"]) != content
+            there = frame != NONE and np.uint64(mem.frames[frame]["content"]) == content
+            write = READ if there else OVERWRITE
         else:
             draw = draw_at(np.uint64(phase["access_key"]), index)
             page = pick_page(work, phase, index, draw)
-            write = np.int64(draw & LOW) < np.int64(phase["write_share"])
             keep = np.int64(phase["content"]) == ph.SAME
-        if needs_fault(mem, page, write):
+            write = _kind_of_access(phase, index, draw)
+        if needs_fault(mem, cost, me, page, write):
             if not inline:
                 return due, FAULT, page + (np.int64(write) << 32)
             due, stop = serve_fault(mem, cost, me, page, write, due, now)
@@ -271,7 +306,7 @@ def run_vcpu(
                 content = new_content(phase, index)
             store(mem, page, content)
         elif write:
-            attend(mem, page)
+            store_same(mem, page)
         if len(mem.log):
             log_event(mem, due, 0, t.E_WRITE if write else t.E_ACCESS, me, page, -1)
         if np.int64(phase["miss_share"]):
@@ -284,7 +319,7 @@ def run_vcpu(
                 else:
                     miss_excess = np.int64(phase["miss_excess"])
         vcpu["accesses"] += 1
-        vcpu["writes"] += np.int64(write)
-        _finish_step(phase, vcpu, due, miss_work, miss_excess)
+        vcpu["writes"] += write != READ
+        _finish_step(vcpu, due, miss_excess, miss_work)
         if mem.totals[t.T_BREACH]:
             return np.int64(vcpu["due"]), BREACH, page

@@ -12,6 +12,8 @@ import numpy as np
 from sharesim.kernel import Number, njit
 from sharesim.machine import tables as t
 from sharesim.machine.check import check_page
+from sharesim.machine.cost_row import ALL, FILLED
+from sharesim.machine.entries import entries_of, entry_in_place, fill_entry, find_entries
 from sharesim.machine.flush import flush_vm
 from sharesim.machine.locks import hold_lock
 from sharesim.machine.mapping import (
@@ -23,12 +25,14 @@ from sharesim.machine.mapping import (
     log_event,
     note_change,
     populate,
+    set_flag,
     split_mapping,
     take_frame,
     unlink,
     vm_of,
 )
 from sharesim.machine.tables import (
+    MOVED,
     NONE,
     PROTECTED,
     READ_ONLY,
@@ -39,14 +43,8 @@ from sharesim.machine.tables import (
 
 GO, WAIT = 0, 1
 
-
-@njit
-def entries_of(mem: Memory, cost: np.ndarray, page: Number) -> Any:
-    """How many entries must be changed to change the mapping of a page, and the ns to find them."""
-    if np.int64(cost[0]["per_mapping"]) == 0:
-        return np.int64(1), np.int64(0)
-    count = np.int64(mem.pages[page]["map_count"])
-    return count, count * np.int64(cost[0]["rmap_step"])
+# What an access does: an overwrite writes the whole page, and its guest knows.
+READ, WRITE, OVERWRITE = range(3)
 
 
 @njit
@@ -58,14 +56,14 @@ def split_block(mem: Memory, cost: np.ndarray, page: Number) -> Any:
 
 
 @njit
-def needs_fault(mem: Memory, page: Number, write: Number) -> Any:
-    """Whether an access traps."""
+def needs_fault(mem: Memory, cost: np.ndarray, me: Number, page: Number, write: Number) -> Any:
+    """Whether an access of vCPU row ``me`` traps (``write``: READ, WRITE or OVERWRITE)."""
     if np.int64(mem.pages[page]["mfn"]) == NONE:
         return True
     flags = np.int64(mem.pages[page]["flags"])
-    if flags & REFILL:
+    if flags & REFILL and not entry_in_place(mem, cost, me, page):
         return True
-    return write and (flags & (READ_ONLY | PROTECTED)) != 0
+    return write != READ and (flags & (READ_ONLY | PROTECTED)) != 0
 
 
 @njit
@@ -87,12 +85,24 @@ def fault(
     flags = np.int64(mem.pages[page]["flags"])
     if np.int64(mem.pages[page]["mfn"]) == NONE:
         return _populate(mem, cost, me, vm, page, time)
-    if write and flags & PROTECTED:
+    if write != READ and flags & PROTECTED:
         return _unprotect(mem, cost, me, vm, page, time)
-    if write and flags & READ_ONLY:
-        return _break(mem, cost, me, vm, page, time, now)
-    ns = np.int64(cost[0]["refill_fault"])
-    clear_flag(mem, page, REFILL)
+    if write != READ and flags & READ_ONLY:
+        return _break(mem, cost, me, vm, page, write, time, now)
+    return _refill(mem, cost, me, vm, page, time)
+
+
+@njit
+def _refill(
+    mem: Memory, cost: np.ndarray, me: Number, vm: Number, page: Number, time: Number
+) -> Any:
+    """An entry is filled: again, because sharing took it away, or for the paging mode's sake."""
+    hidden = cost[0]["entries"] == FILLED and np.int64(mem.pages[page]["flags"]) & MOVED == 0
+    ns = np.int64(cost[0]["refill_fault"]) + fill_entry(mem, cost, me, page, time)
+    if hidden:
+        mem.totals[t.T_HIDDEN_FAULTS] += 1
+        _account(mem, me, vm, page, time, ns, t.E_HIDDEN, t.L_HIDDEN)
+        return ns, GO, t.PAGING
     mem.totals[t.T_REFILLS] += 1
     _account(mem, me, vm, page, time, ns, t.E_REFILL, t.L_REFILL)
     return ns, GO, t.SHARING
@@ -126,6 +136,9 @@ def _populate(
     costs = cost[0]
     ns = np.int64(costs["populate_fault"]) + np.int64(costs["frame_alloc"])
     ns += np.int64(costs["zero_fill"]) + np.int64(costs["entry_update"])
+    if np.int64(costs["entries"]) == FILLED:  # one is filled by this very fault
+        set_flag(mem, page, REFILL)
+        ns += fill_entry(mem, cost, me, page, time)
     mem.totals[t.T_POPULATES] += 1
     _account(mem, me, vm, page, time, ns, t.E_POPULATE, t.L_POPULATE)
     return ns, GO, t.PAGING
@@ -138,7 +151,8 @@ def _unprotect(
     """The page is being merged: the write wins, and the merge will see it and give up."""
     entries, ns = entries_of(mem, cost, page)
     ns += np.int64(cost[0]["unprotect_fault"]) + entries * np.int64(cost[0]["entry_protect"])
-    clear_flag(mem, page, PROTECTED | REFILL)
+    clear_flag(mem, page, PROTECTED)
+    ns += _fill_missing(mem, cost, me, page, time)
     mem.totals[t.T_UNPROTECTS] += 1
     _account(mem, me, vm, page, time, ns, t.E_UNPROTECT, t.L_UNPROTECT)
     return ns, GO, t.SHARING
@@ -158,48 +172,118 @@ def _near_race(mem: Memory, cost: np.ndarray, page: Number, time: Number) -> Any
 
 @njit
 def _break(
-    mem: Memory, cost: np.ndarray, me: Number, vm: Number, page: Number, time: Number, now: Number
+    mem: Memory,
+    cost: np.ndarray,
+    me: Number,
+    vm: Number,
+    page: Number,
+    write: Number,
+    time: Number,
+    now: Number,
 ) -> Any:
-    """COW break: a private copy, or the frame itself for its last sharer."""
+    """COW break: a private copy, or the frame itself for its last sharer.
+
+    A cooperating guest that is about to overwrite the whole page asks for a zeroed frame instead of
+    a copy, without a fault; it knows which of its pages are shared.
+    """
     costs = cost[0]
     frame = np.int64(mem.pages[page]["mfn"])
-    content = np.uint64(mem.frames[frame]["content"])
-    zero = content == np.uint64(0)
+    zero = np.uint64(mem.frames[frame]["content"]) == np.uint64(0)
     reuse = np.int64(mem.frames[frame]["ref"]) == 1 and np.int64(costs["last_sharer_copy"]) == 0
     if not reuse and mem.totals[t.T_FREE] == 0:
         return np.int64(0), WAIT, t.BLOCKED
-    entries, ns = entries_of(mem, cost, page)
-    ns += np.int64(costs["write_fault"]) + entries * np.int64(costs["entry_update"])
+    nocopy = write == OVERWRITE and np.int64(costs["paravirtual"]) != 0
+    trap = np.int64(costs["hypercall"]) if nocopy else np.int64(costs["write_fault"])
     hold = np.int64(costs["lock_hold"])
-    ns += hold_lock(mem, time + np.int64(costs["write_fault"]), hold, now) + hold
+    ns = trap + hold_lock(mem, time + trap, hold, now) + hold
     ns += split_block(mem, cost, page)
     if np.int64(mem.pages[page]["flags"]) & RECENT:
         _near_race(mem, cost, page, time)
     kind = t.E_REUSE
     if reuse:
-        mem.totals[t.T_REUSES] += 1
-        if frame == mem.totals[t.T_ZERO_FRAME]:
-            mem.totals[t.T_ZERO_FRAME] = NONE
-        attend(mem, page)
+        ns += _take_over(mem, cost, me, page, time)
     else:
         kind = t.E_ZERO_FILL if zero else t.E_BREAK
         ns += np.int64(costs["frame_alloc"])
-        ns += np.int64(costs["zero_fill"]) if zero else np.int64(costs["copy"])
-        _copy(mem, vm, page, content)
+        ns += np.int64(costs["zero_fill"]) if zero or nocopy else np.int64(costs["copy"])
+        ns += _copy(mem, cost, me, vm, page, time)
         ns += flush_vm(mem, cost, vm, me, time)
-    clear_flag(mem, page, READ_ONLY | REFILL | RECENT | PROTECTED)
-    mem.totals[t.T_COW_BREAKS] += 1
-    if zero:
-        mem.totals[t.T_ZERO_BREAKS] += 1
-    mem.vms[vm]["cow_breaks"] += 1
+    clear_flag(mem, page, READ_ONLY | RECENT | PROTECTED)
+    _count_break(mem, cost, vm, zero, nocopy)
     note_change(mem, page, t.BROKEN)
     _account(mem, me, vm, page, time, ns, kind, t.L_BREAK)
     return ns, GO, t.SHARING
 
 
 @njit
-def _copy(mem: Memory, vm: Number, page: Number, content: Number) -> Any:
+def _count_break(mem: Memory, cost: np.ndarray, vm: Number, zero: Number, nocopy: Number) -> Any:
+    mem.totals[t.T_COW_BREAKS] += 1
+    mem.vms[vm]["cow_breaks"] += 1
+    if zero:
+        mem.totals[t.T_ZERO_BREAKS] += 1
+    if nocopy:
+        mem.totals[t.T_NOCOPY] += 1
+    elif np.int64(cost[0]["upcall"]):
+        mem.totals[t.T_UPCALLS] += 1
+
+
+@njit
+def _take_over(mem: Memory, cost: np.ndarray, me: Number, page: Number, time: Number) -> Any:
+    """The last sharer gets the frame itself; ns to make its entries writable."""
+    mem.totals[t.T_REUSES] += 1
+    if np.int64(mem.pages[page]["mfn"]) == mem.totals[t.T_ZERO_FRAME]:
+        mem.totals[t.T_ZERO_FRAME] = NONE
+    attend(mem, page)
+    entries, ns = entries_of(mem, cost, page)
+    ns += entries * np.int64(cost[0]["entry_update"])
+    if np.int64(cost[0]["entries"]) == ALL:
+        clear_flag(mem, page, REFILL | MOVED)
+    return ns + _fill_missing(mem, cost, me, page, time)
+
+
+@njit
+def _fill_missing(mem: Memory, cost: np.ndarray, me: Number, page: Number, time: Number) -> Any:
+    """Fill the entry by which a fault came, should it be missing as well; returns ns."""
+    if np.int64(mem.pages[page]["flags"]) & REFILL == 0 or entry_in_place(mem, cost, me, page):
+        return np.int64(0)
+    ns = fill_entry(mem, cost, me, page, time)
+    if np.int64(cost[0]["entries"]) == FILLED:
+        ns += np.int64(cost[0]["entry_update"])
+    return ns
+
+
+@njit
+def _copy(mem: Memory, cost: np.ndarray, me: Number, vm: Number, page: Number, time: Number) -> Any:
+    """A frame of its own with the same contents; ns to write the entries anew.
+
+    All of them, where the hypervisor or the guest finds them; or the faulting one, while the others
+    are cleared and fault later (shadow paging; the hypervisor's own break under direct paging).
+    """
+    costs = cost[0]
+    one_by_one = np.int64(costs["entries"]) == FILLED or (
+        np.int64(costs["paravirtual"]) != 0 and np.int64(costs["upcall"]) == 0
+    )
+    entries, ns = entries_of(mem, cost, page)
+    others = entries
+    if not np.int64(mem.pages[page]["flags"]) & REFILL or entry_in_place(mem, cost, me, page):
+        others -= 1
+    _replace_frame(mem, vm, page)
+    if not one_by_one:
+        clear_flag(mem, page, REFILL | MOVED)
+        return ns + entries * np.int64(costs["entry_update"])
+    ns = find_entries(mem, cost, page, others) + others * np.int64(costs["entry_zap"])
+    set_flag(mem, page, REFILL)
+    ns += np.int64(costs["entry_update"]) + fill_entry(mem, cost, me, page, time)
+    if others and np.int64(mem.pages[page]["flags"]) & REFILL:
+        set_flag(mem, page, MOVED)
+    return ns
+
+
+@njit
+def _replace_frame(mem: Memory, vm: Number, page: Number) -> Any:
+    """Map a page to a fresh frame with the contents of the one that it leaves."""
     mem.totals[t.T_STREAMED] += 2
+    content = np.uint64(mem.frames[np.int64(mem.pages[page]["mfn"])]["content"])
     old = unlink(mem, vm, page)
     if np.int64(mem.frames[old]["ref"]) == 0:  # the last sharer, copied all the same (KSM)
         drop_frame(mem, old, False)

@@ -23,13 +23,14 @@ class Handlers:
     def __init__(self, engine: "Engine") -> None:
         self.engine = engine
 
-    def page_fault(self, vcpu: "VCpu", page: int, write: bool) -> Generator[simpy.Event, Any, None]:
+    def page_fault(self, vcpu: "VCpu", page: int, write: int) -> Generator[simpy.Event, Any, None]:
         """Populate, refill, unprotect or break, as the page needs; then the vCPU retries.
 
+        ``write`` is READ, WRITE or OVERWRITE of :mod:`sharesim.hypervisor.fault`.
         Nothing is done when somebody else has resolved it meanwhile.
         """
         engine = self.engine
-        if not needs_fault(engine.memory, page, write):
+        if not needs_fault(engine.memory, engine.cost, vcpu.row, page, write):
             return
         now = int(engine.env.now)
         due, stop = serve_fault(engine.memory, engine.cost, vcpu.row, page, write, now, now)

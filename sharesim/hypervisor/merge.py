@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from sharesim.content.digest_kernels import simulated_digest
-from sharesim.hypervisor.fault import entries_of, split_block
+from sharesim.hypervisor.fault import split_block
 from sharesim.kernel import Number, njit
 from sharesim.machine import tables as t
 from sharesim.machine.check import check_page
+from sharesim.machine.cost_row import FILLED
+from sharesim.machine.entries import entries_of, lose_entries
 from sharesim.machine.flush import flush_vm
 from sharesim.machine.locks import hold_lock
 from sharesim.machine.mapping import (
@@ -38,7 +40,6 @@ from sharesim.machine.tables import (
     PROTECTED,
     READ_ONLY,
     RECENT,
-    REFILL,
     UNMERGEABLE,
     ZERO,
     Memory,
@@ -53,7 +54,7 @@ SCANNER = -1
 
 
 @njit
-def _shareable(mem: Memory, cost: np.ndarray, page: Number) -> Any:
+def shareable(mem: Memory, cost: np.ndarray, page: Number) -> Any:
     if np.int64(mem.pages[page]["mfn"]) == NONE:
         return False
     flags = np.int64(mem.pages[page]["flags"])
@@ -89,8 +90,8 @@ def protect(mem: Memory, cost: np.ndarray, page: Number, partner: Number, time: 
 
     ``partner`` is a page id or ZERO.
     """
-    if not _shareable(mem, cost, page):
-        return _refuse(mem, page, partner, time)
+    if not shareable(mem, cost, page):
+        return refuse(mem, page, partner, time)
     frame = np.int64(mem.pages[page]["mfn"])
     if partner == ZERO:
         if frame == mem.totals[t.T_ZERO_FRAME]:
@@ -100,8 +101,8 @@ def protect(mem: Memory, cost: np.ndarray, page: Number, partner: Number, time: 
         ns += flush_vm(mem, cost, vm, -1, time)
         log_event(mem, time, ns, t.E_PROTECT, SCANNER, page, -1)
         return ns, PENDING
-    if partner == page or not _shareable(mem, cost, partner):
-        return _refuse(mem, page, partner, time)
+    if partner == page or not shareable(mem, cost, partner):
+        return refuse(mem, page, partner, time)
     if frame == np.int64(mem.pages[partner]["mfn"]):
         log_event(mem, time, 0, t.E_SAME, SCANNER, page, partner)
         return np.int64(0), SAME
@@ -116,7 +117,7 @@ def protect(mem: Memory, cost: np.ndarray, page: Number, partner: Number, time: 
 
 
 @njit
-def _refuse(mem: Memory, page: Number, partner: Number, time: Number) -> Any:
+def refuse(mem: Memory, page: Number, partner: Number, time: Number) -> Any:
     mem.totals[t.T_INELIGIBLE] += 1
     other = -1 if partner == ZERO else partner
     log_event(mem, time, 0, t.E_INELIGIBLE, SCANNER, page, other)
@@ -124,7 +125,7 @@ def _refuse(mem: Memory, page: Number, partner: Number, time: Number) -> Any:
 
 
 @njit
-def _still_protected(mem: Memory, page: Number) -> Any:
+def still_protected(mem: Memory, page: Number) -> Any:
     if np.int64(mem.pages[page]["mfn"]) == NONE:
         return False
     return np.int64(mem.pages[page]["flags"]) & (PROTECTED | READ_ONLY) != 0
@@ -177,7 +178,7 @@ def _look_again(mem: Memory, cost: np.ndarray, page: Number, partner: Number) ->
 
 
 @njit
-def _digests_equal(mem: Memory, cost: np.ndarray, page: Number, partner: Number) -> Any:
+def digests_equal(mem: Memory, cost: np.ndarray, page: Number, partner: Number) -> Any:
     """Whether two pages that differ have the same digest: then the match was false, not stale."""
     mine = _digest(mem, cost, page)
     return mine == (zero_digest(cost) if partner == ZERO else _digest(mem, cost, partner))
@@ -191,14 +192,14 @@ def commit(
 
     The frame that falls free is pending until :func:`finish`, at the end of the flush.
     """
-    intact = _still_protected(mem, page)
+    intact = still_protected(mem, page)
     if partner != ZERO:
-        intact = intact and _still_protected(mem, partner)
+        intact = intact and still_protected(mem, partner)
     if not intact:
         return _give_up(mem, cost, page, partner, time, np.int64(0), ABORTED)
     equal, ns = _look_again(mem, cost, page, partner)
     if not equal:
-        outcome = FALSE_MATCH if _digests_equal(mem, cost, page, partner) else ABORTED
+        outcome = FALSE_MATCH if digests_equal(mem, cost, page, partner) else ABORTED
         return _give_up(mem, cost, page, partner, time, ns, outcome)
     hold = np.int64(cost[0]["lock_hold"])
     ns += hold_lock(mem, time + ns, hold, now) + hold
@@ -243,7 +244,7 @@ def _remap_to_zero(mem: Memory, cost: np.ndarray, page: Number, time: Number) ->
         own = np.int64(mem.pages[page]["mfn"])
         mem.totals[t.T_ZERO_FRAME] = own
         if np.uint64(mem.frames[own]["content"]) != np.uint64(0):
-            _clear_frame(mem, own)
+            clear_frame(mem, own)
         set_flag(mem, page, READ_ONLY)
         clear_flag(mem, page, PROTECTED)
         return np.int64(cost[0]["entry_update"])
@@ -252,7 +253,7 @@ def _remap_to_zero(mem: Memory, cost: np.ndarray, page: Number, time: Number) ->
 
 
 @njit
-def _clear_frame(mem: Memory, frame: Number) -> Any:
+def clear_frame(mem: Memory, frame: Number) -> Any:
     """A frame taken for zero was not (its digest collided): all who map it now read zeros."""
     mem.frames[frame]["content"] = np.uint64(0)
     sharers = np.int64(mem.frames[frame]["ref"])
@@ -261,12 +262,12 @@ def _clear_frame(mem: Memory, frame: Number) -> Any:
         mem.totals[t.T_ZERO_SHARERS] += sharers
     page = np.int64(mem.frames[frame]["head"])
     while page != NONE:
-        _corrupt(mem, page)
+        corrupt(mem, page)
         page = np.int64(mem.pages[page]["next"])
 
 
 @njit
-def _corrupt(mem: Memory, page: Number) -> Any:
+def corrupt(mem: Memory, page: Number) -> Any:
     mem.totals[t.T_WRONG_MERGES] += 1
     if np.int64(mem.pages[page]["flags"]) & t.CORRUPTED == 0:
         mem.totals[t.T_CORRUPTED] += 1
@@ -294,24 +295,26 @@ def _move(mem: Memory, cost: np.ndarray, page: Number, frame: Number, time: Numb
     before = np.int64(mem.pages[page]["mfn"])
     wrong = np.uint64(mem.frames[before]["content"]) != np.uint64(mem.frames[frame]["content"])
     entries, ns = entries_of(mem, cost, page)
-    ns += entries * np.int64(cost[0]["entry_update"])
+    zapped = np.int64(cost[0]["entries"]) == FILLED
+    ns += entries * np.int64(cost[0]["entry_zap"] if zapped else cost[0]["entry_update"])
     old = unlink(mem, vm, page)
     if np.int64(mem.frames[old]["ref"]) == 0:
         drop_frame(mem, old, True)
         ns += np.int64(cost[0]["frame_free"])
     link(mem, vm, page, frame)
     clear_flag(mem, page, PROTECTED)
-    set_flag(mem, page, READ_ONLY | REFILL)
+    set_flag(mem, page, READ_ONLY)
+    lose_entries(mem, cost, page, entries)
     if wrong:
-        _corrupt(mem, page)
+        corrupt(mem, page)
     mem.totals[t.T_MERGES] += 1
     mem.vms[vm]["merged"] += 1
-    _remember(mem, page, time)
+    remember(mem, page, time)
     return ns + flush_vm(mem, cost, vm, -1, time)
 
 
 @njit
-def _remember(mem: Memory, page: Number, time: Number) -> Any:
+def remember(mem: Memory, page: Number, time: Number) -> Any:
     """Note the merge in the ring of recent ones (for counting near races)."""
     capacity = len(mem.recent)
     at = mem.totals[t.T_RECENT_HEAD]
@@ -351,10 +354,12 @@ def share_now(mem: Memory, cost: np.ndarray, page: Number, partner: Number) -> A
         set_flag(mem, partner, READ_ONLY)
         frame = np.int64(mem.pages[partner]["mfn"])
     vm = vm_of(mem, page)
+    in_place = mem.pages[page]["entries"]
     old = unlink(mem, vm, page)
     if np.int64(mem.frames[old]["ref"]) == 0:
         drop_frame(mem, old, False)
     link(mem, vm, page, frame)
+    mem.pages[page]["entries"] = in_place
     mem.totals[t.T_MERGES] += 1
     mem.vms[vm]["merged"] += 1
     if partner == ZERO:

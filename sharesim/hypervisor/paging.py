@@ -1,32 +1,42 @@
 """How guest page tables are virtualized: a family, each member turning primitives into costs.
 
-A member says what a trapped access costs, how many entries map a page, and what it adds to the
-guest's own page-table activity. Shadow and direct paging, which need tables of their own, belong
-here too.
+A member says what a trapped access costs, which entries map a page, and what it adds to the guest's
+own page-table activity. Parameters are in :mod:`sharesim.spec.paging`.
+
+The figures of activity follow the arithmetic of Xen's lmbench tables (Barham et al., SOSP 2003):
+a guest's fault is bounced to it (B), an update is made effective (U), an address-space switch has a
+part of the hypervisor (A).
 """
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from sharesim.content.digests import seed_of
-from sharesim.machine.cost_row import cost_row
-from sharesim.spec.workloads import PageTableActivity
+from sharesim.machine.cost_row import ALL, FILLED, ONE, cost_row
 
 Table = Mapping[str, int]
 
 
 class PagingMode:
-    """Base class: paging as the bare machine does it."""
+    """Base class: paging as the bare machine does it. ``spec`` are its parameters."""
 
-    name: ClassVar[str] = "native"
-    help: ClassVar[str] = "one address translation, no hypervisor: the reference"
-    per_mapping: ClassVar[bool] = True
-    """Whether each page-table entry that maps a page is changed (by rmap), or one per page."""
+    entries: ClassVar[int] = ALL
+    """Which entries a change of a page's mapping has to touch."""
+    lazy: ClassVar[bool] = False
+    """Whether entries are filled one by one, on first use."""
+    masked: ClassVar[bool] = False
+    """Whether it is known of each entry whether it is in place."""
+    linear_map: ClassVar[bool] = False
+    """Whether the guest kernel's linear map of all memory has entries to be changed as well."""
+    types_tables: ClassVar[bool] = False
+    """Whether guests' page tables are typed frames, pinned and never shared."""
 
-    def __init__(self, primitives: Table) -> None:
+    def __init__(self, spec: Any, primitives: Table) -> None:
+        self.spec = spec
         self.primitives = primitives
+
+    # A trapped access
 
     def populate_fault(self) -> int:
         """ns of the trap on first touch, without allocating and clearing the frame."""
@@ -36,48 +46,50 @@ class PagingMode:
         """ns of the trap of a write to a read-only entry, without what follows."""
         return self.primitives["native_fault"]
 
+    def unprotect_fault(self) -> int:
+        """ns of the trap of a write to a page that is being merged."""
+        return self.write_fault()
+
     def refill_fault(self) -> int:
-        """ns of the first access after a mapping was changed."""
+        """ns of an access by an entry that is not in place."""
         return self.primitives["native_fault"] + self.primitives["entry_update"]
+
+    def entry_change(self) -> dict[str, int]:
+        """ns to write, write-protect and clear one entry: ``update``, ``protect``, ``zap``."""
+        return {kind: self.primitives[f"entry_{kind}"] for kind in ("update", "protect", "zap")}
+
+    # The guest's own page-table activity: what this mode adds
+
+    def activity(self) -> dict[str, int]:
+        """ns that are added, by field of the COST row."""
+        return {}
 
     def walk(self, *, block: bool = False) -> int:
         """ns of a TLB miss, in a 4 KiB or a 2 MiB (``block``) mapping."""
         return self.primitives["walk_native_block" if block else "walk_native"]
 
-    def activity_work(self, activity: PageTableActivity) -> int:
-        """ns that page-table activity costs natively: part of the guest's work."""
-        p = self.primitives
-        return (
-            activity.faults * p["native_fault"]
-            + activity.updates * p["pt_update"]
-            + activity.switches * p["address_space_switch"]
-        )
-
-    def activity_excess(self, activity: PageTableActivity, refill_entries: int) -> int:
-        """ns that this mode adds to page-table activity.
-
-        An address-space switch empties the TLB; the entries used again are walked for.
-        """
-        extra = self.walk() - self.primitives["walk_native"]
-        return activity.switches * refill_entries * extra
-
     def cost_row(self) -> np.ndarray:
         """The COST row of kernels, paging and plain primitives; sharing options are left at 0."""
         row = cost_row()
         p, costs = self.primitives, row[0]
-        costs["populate_fault"] = self.populate_fault()
-        costs["write_fault"] = costs["unprotect_fault"] = self.write_fault()
-        costs["refill_fault"] = self.refill_fault()
-        costs["per_mapping"] = int(self.per_mapping)
-        costs["walk"], costs["walk_native"] = self.walk(), p["walk_native"]
         for field, key in _PLAIN.items():
             costs[field] = p[key]
+        for fault in ("populate_fault", "write_fault", "unprotect_fault", "refill_fault"):
+            costs[fault] = getattr(self, fault)()
+        for kind, ns in self.entry_change().items():
+            costs[f"entry_{kind}"] = ns
+        costs["entries"], costs["masked"], costs["rmap"] = self.entries, int(self.masked), 1
+        costs["types_tables"] = int(self.types_tables)
+        costs["walk"], costs["walk_native"] = self.walk(), p["walk_native"]
+        costs["batch"] = _NO_LIMIT
+        for field, value in self.activity().items():
+            costs[field] = value
         return row
 
 
+_NO_LIMIT = 1 << 40
+"""Updates in a batch where there is no call to be filled."""
 _PLAIN = {
-    "entry_update": "entry_update",
-    "entry_protect": "entry_protect",
     "rmap_step": "rmap_step",
     "frame_alloc": "frame_alloc",
     "frame_free": "frame_free",
@@ -88,6 +100,7 @@ _PLAIN = {
     "compare_hot": "compare_equal_hot",
     "compare_differ": "compare_differ_cold",
     "zero_check": "zero_check_hot",
+    "zero_check_cold": "zero_check_cold",
     "scan_step": "scan_step",
     "scan_skip": "scan_skip",
     "lookup": "table_lookup",
@@ -102,23 +115,23 @@ _PLAIN = {
     "inflate": "balloon_inflate_page",
     "deflate": "balloon_deflate_page",
     "interference": "interference_page",
+    "hypercall": "hypercall",
+    "event": "event",
 }
 
 
-class Native(PagingMode):
+class NativePaging(PagingMode):
     """No hypervisor."""
 
 
-class Nested(PagingMode):
+class NestedPaging(PagingMode):
     """EPT/NPT (Xen: HAP): the hypervisor has one entry per guest page; guests fault on their own.
 
     Only violations of the second level trap; each costs an exit and the handler. TLB misses walk
     both levels.
     """
 
-    name = "nested"
-    help = "two levels in hardware (EPT/NPT): guest faults do not trap, TLB misses walk both levels"
-    per_mapping = False
+    entries = ONE
 
     def populate_fault(self) -> int:
         return self.primitives["exit"] + self.primitives["violation_handler"]
@@ -133,16 +146,90 @@ class Nested(PagingMode):
         return self.primitives["walk_nested_block" if block else "walk_nested"]
 
 
-PAGING_MODES: dict[str, type[PagingMode]] = {mode.name: mode for mode in (Native, Nested)}
+class ShadowPaging(PagingMode):
+    """Shadow tables: filled on hidden faults, synced on each trapped write to a guest's table.
+
+    A hidden fault is one that the guest never sees: the guest's own entry is fine, the shadow's is
+    missing. It costs a trap and one entry made effective.
+    """
+
+    entries = FILLED
+    lazy = masked = True
+
+    def __init__(self, spec: Any, primitives: Table) -> None:
+        scaled = {key: round(primitives[key] * spec.scale) for key in _SHADOW}
+        super().__init__(spec, {**primitives, **scaled})
+
+    def populate_fault(self) -> int:
+        p = self.primitives
+        return p["exit"] + p["violation_handler"] + p["shadow_fill"]
+
+    def write_fault(self) -> int:
+        return self.primitives["exit"] + self.primitives["violation_handler"]
+
+    def refill_fault(self) -> int:
+        return self.primitives["exit"] + self.primitives["shadow_fill"]
+
+    def activity(self) -> dict[str, int]:
+        p = self.primitives
+        return {
+            "guest_fault": p["bounce_shadow"],
+            "single_update": p["pt_sync"],
+            "batch_update": p["pt_sync"],
+            "batch": 1,
+            "address_switch": p["switch_shadow"],
+            "new_table": 2 * p["shadow_table"],
+            "table_setup": p["shadow_table"],
+            "table_search": p["shadow_search"],
+            "rmap": int(self.spec.rmap == "entries"),
+        }
 
 
-def set_sharing(
-    row: np.ndarray, primitives: Table, *, digest: str, bits: int, verify: bool
-) -> None:
-    """Fill in what depends on the policy: the digest and how equality is decided."""
-    costs = row[0]
-    costs["digest_cold"] = primitives[f"digest_{digest}_cold"]
-    costs["digest_hot"] = primitives[f"digest_{digest}_hot"]
-    costs["digest_seed"] = np.uint64(seed_of(digest)).astype(np.int64)
-    costs["digest_bits"] = bits
-    costs["verify"] = int(verify)
+_SHADOW = (
+    "violation_handler",
+    "bounce_shadow",
+    "pt_sync",
+    "switch_shadow",
+    "shadow_fill",
+    "shadow_table",
+)
+"""Primitives that ``Shadow.scale`` scales: the work of the code that keeps shadow tables."""
+
+
+class DirectPaging(PagingMode):
+    """Validated direct paging: the guest writes machine frames into its tables, by hypercall.
+
+    Page tables are typed frames, checked when they are pinned and at each update. Entries are
+    rewritten in place, so nothing has to be filled again, except where the hypervisor alone broke a
+    share and left the page's other entries out.
+    """
+
+    masked = linear_map = types_tables = True
+
+    def populate_fault(self) -> int:
+        """The guest asks for the frame; there is no fault."""
+        return self.primitives["hypercall"]
+
+    def write_fault(self) -> int:
+        """Handed to the guest, which calls back; see :func:`set_design` for the other way."""
+        return self.primitives["bounce_direct"] + self.primitives["hypercall"]
+
+    def refill_fault(self) -> int:
+        """The hypervisor writes the entry that it left out at the break; one transition."""
+        return self.primitives["hypercall"] + self.primitives["pt_validate"]
+
+    def entry_change(self) -> dict[str, int]:
+        return dict.fromkeys(("update", "protect", "zap"), self.primitives["pt_validate"])
+
+    def activity(self) -> dict[str, int]:
+        p = self.primitives
+        return {
+            "guest_fault": p["bounce_direct"],
+            "single_update": p["hypercall"] + p["pt_validate"],
+            "batch_call": p["hypercall"],
+            "batch_update": p["pt_validate"],
+            "batch": self.spec.batch,
+            "address_switch": p["switch_direct"],
+            "new_table": 2 * (p["hypercall"] + p["pt_pin"]),
+            "pin": p["hypercall"] + p["pt_pin"],
+        }

@@ -6,7 +6,20 @@ import numpy as np
 
 from sharesim.kernel import Number, njit
 from sharesim.machine import tables as t
-from sharesim.machine.tables import BALLOONED, CORRUPTED, NONE, PROTECTED, READ_ONLY, Memory
+from sharesim.machine.entries import slots_of
+from sharesim.machine.mapping import vm_of
+from sharesim.machine.tables import (
+    BALLOONED,
+    CORRUPTED,
+    MOVED,
+    NONE,
+    PROTECTED,
+    READ_ONLY,
+    REFILL,
+    SPACES,
+    TABLE_PAGES,
+    Memory,
+)
 
 BREACHES = (
     "no breach",
@@ -18,6 +31,8 @@ BREACHES = (
     "a page reads other contents than were written to it",
     "a shared frame is mapped writable",
     "the running totals of sharing are wrong",
+    "the entries in place are not those that flags and shadow tables say",
+    "the shadow tables in use are not those that are counted",
 )
 (
     B_NONE,
@@ -29,7 +44,9 @@ BREACHES = (
     B_ISOLATION,
     B_WRITABLE,
     B_TOTALS,
-) = range(9)
+    B_ENTRIES,
+    B_TABLES,
+) = range(11)
 
 
 @njit
@@ -41,7 +58,9 @@ def _breach(mem: Memory, what: Number, page: Number) -> Any:
 
 @njit
 def check_page(mem: Memory, page: Number) -> Any:
-    """The invariants around one page: its links, its frame's count, what it reads."""
+    """The invariants around one page: its entries, its links, its frame's count, what it reads."""
+    if len(mem.shadow) and not _check_entries(mem, page):
+        return False
     pages = mem.pages
     frame = np.int64(pages[page]["mfn"])
     if frame == NONE:
@@ -69,6 +88,42 @@ def check_page(mem: Memory, page: Number) -> Any:
     if known and mem.truth[page] != np.uint64(mem.frames[frame]["content"]):
         return _breach(mem, B_ISOLATION, page)
     return True
+
+
+@njit
+def _check_entries(mem: Memory, page: Number) -> Any:
+    """Shadow paging: what is in place has its table, and what misses an entry is marked so."""
+    row = mem.pages[page]
+    in_place = np.int64(row["entries"])
+    if np.int64(row["mfn"]) == NONE:
+        return in_place == 0 or _breach(mem, B_ENTRIES, page)
+    slots = slots_of(mem, page)
+    every = (1 << slots) - 1
+    marks = np.int64(row["flags"]) & (REFILL | MOVED)
+    if in_place & ~every or (in_place == every) != (marks == 0) or marks == MOVED:
+        return _breach(mem, B_ENTRIES, page)
+    vm = mem.vms[vm_of(mem, page)]
+    table = np.int64(vm["table_first"]) + (page - np.int64(vm["first"])) // TABLE_PAGES
+    for slot in range(slots):
+        if in_place >> slot & 1 and mem.shadow[table + slot * np.int64(vm["tables"])] == 0:
+            return _breach(mem, B_ENTRIES, page)
+    return True
+
+
+@njit
+def _check_tables(mem: Memory) -> Any:
+    """Shadow tables are counted: of each VM no more than its pool has, and in all."""
+    count = np.int64(0)
+    for vm in range(len(mem.vms)):
+        row = mem.vms[vm]
+        first = np.int64(row["table_first"])
+        used = np.int64(0)
+        for table in range(first, first + SPACES * np.int64(row["tables"])):
+            used += np.int64(mem.shadow[table])
+        if used != np.int64(row["pool_used"]) or used > np.int64(row["pool"]):
+            return _breach(mem, B_TABLES, np.int64(row["first"]))
+        count += used
+    return count == mem.totals[t.T_SHADOW_TABLES] or _breach(mem, B_TABLES, 0)
 
 
 @njit
@@ -100,6 +155,8 @@ def check_all(mem: Memory, counts: np.ndarray) -> Any:
             return _breach(mem, B_PAGES, first)
         if sharing != np.int64(mem.vms[vm]["sharing"]):
             return _breach(mem, B_TOTALS, first)
+    if len(mem.shadow) and not _check_tables(mem):
+        return False
     return _check_frames(mem, counts)
 
 
@@ -131,7 +188,7 @@ def _check_frames(mem: Memory, counts: np.ndarray) -> Any:
         return _breach(mem, B_TOTALS, 0)
     if zero_shared != totals[t.T_ZERO_SHARED_FRAMES] or zero_sharers != totals[t.T_ZERO_SHARERS]:
         return _breach(mem, B_TOTALS, 0)
-    return _check_free_list(mem)
+    return _check_free_list(mem) and _check_pending(mem)
 
 
 @njit
@@ -144,3 +201,15 @@ def _check_free_list(mem: Memory) -> Any:
     if count != mem.totals[t.T_FREE]:
         return _breach(mem, B_FRAMES, 0)
     return True
+
+
+@njit
+def _check_pending(mem: Memory) -> Any:
+    """Pending is what waits for the scanner's flush, and what waits for the flush of a guest."""
+    count = np.int64(mem.totals[t.T_PENDING_FRAME] != NONE)
+    for vm in range(len(mem.vms)):
+        frame = np.int64(mem.vms[vm]["held_head"])
+        while frame != NONE and count <= mem.totals[t.T_PENDING]:
+            count += 1
+            frame = np.int64(mem.frames[frame]["head"])
+    return count == mem.totals[t.T_PENDING] or _breach(mem, B_FRAMES, 0)

@@ -2,6 +2,9 @@
 
 import numpy as np
 
+# Which page-table entries a change of a page's mapping has to touch.
+ONE, ALL, FILLED = range(3)
+
 COST = np.dtype(
     [
         (name, "<i8")
@@ -13,10 +16,25 @@ COST = np.dtype(
             "unprotect_fault",
             "entry_update",
             "entry_protect",
-            "per_mapping",  # 1: each page-table entry that maps the page is paid for
+            "entry_zap",
+            "entries",  # ONE: the hypervisor's own entry; ALL that map the page; the FILLED ones
+            "masked",  # 1: entries are in place or not one by one
+            "rmap",  # 1: entries are found by an rmap, else by searching all shadow tables
             "rmap_step",
+            "table_search",
+            "table_setup",
             "walk",  # one TLB miss
             "walk_native",
+            # what paging adds to the guests' own page-table activity
+            "guest_fault",
+            "single_update",  # one update at a fault
+            "batch_call",  # a batch of updates: the call, each update, how many at most
+            "batch_update",
+            "batch",
+            "address_switch",
+            "new_table",  # a page table made and dropped
+            "pin",  # a page becomes a page table, or ceases to be one
+            "types_tables",  # 1: page tables are typed frames that cannot be shared
             # frames
             "frame_alloc",
             "frame_free",
@@ -30,6 +48,7 @@ COST = np.dtype(
             "compare_hot",
             "compare_differ",
             "zero_check",
+            "zero_check_cold",
             "scan_step",
             "scan_skip",
             "lookup",
@@ -53,6 +72,14 @@ COST = np.dtype(
             "digest_seed",  # int64 view of the digest's seed
             "digest_bits",
             "quantum",
+            # the paravirtual design
+            "paravirtual",  # 1: guests take part
+            "upcall",  # 1: the guest breaks its shares itself
+            "hypercall",
+            "event",
+            "ring",
+            "expiry",
+            "balloon_free",  # 1: free pages that are offered go to the balloon
         )
     ]
 )

@@ -15,10 +15,13 @@ from sharesim.machine.tables import (
     BALLOONED,
     BLOCK,
     BLOCK_PAGES,
+    CHANGE_RESERVE,
     CORRUPTED,
     DIRTY,
     LOG_RESERVE,
+    MOVED,
     NONE,
+    OFFERED,
     PROTECTED,
     READ_ONLY,
     RECENT,
@@ -97,7 +100,7 @@ def note_change(mem: Memory, page: Number, why: Number) -> Any:
 def changes_full(mem: Memory) -> Any:
     """Whether a kernel must stop to have the ring of changes drained."""
     rows = len(mem.changes)
-    return rows > 0 and mem.totals[t.T_CHANGE_COUNT] + 8 > rows
+    return rows > 0 and mem.totals[t.T_CHANGE_COUNT] + CHANGE_RESERVE > rows
 
 
 @njit
@@ -188,6 +191,7 @@ def unlink(mem: Memory, vm: Number, page: Number) -> Any:
     pages[page]["mfn"] = _NONE
     pages[page]["next"] = _NONE
     pages[page]["prev"] = _NONE
+    pages[page]["entries"] = np.uint8(0)
     mem.frames[frame]["ref"] = np.uint32(np.int64(mem.frames[frame]["ref"]) - 1)
     _count_sharers(mem, frame, vm, -1)
     attend(mem, page)
@@ -206,6 +210,29 @@ def drop_frame(mem: Memory, frame: Number, pending: Number) -> Any:
         mem.totals[t.T_PENDING] += 1
     else:
         put_frame(mem, frame)
+
+
+@njit
+def hold_frame(mem: Memory, vm: Number, frame: Number) -> Any:
+    """A frame that a merge left without mappings waits for the flush of the guest that gave it."""
+    mem.totals[t.T_USED] -= 1
+    mem.totals[t.T_PENDING] += 1
+    if frame == mem.totals[t.T_ZERO_FRAME]:
+        mem.totals[t.T_ZERO_FRAME] = NONE
+    mem.frames[frame]["head"] = np.uint32(np.int64(mem.vms[vm]["held_head"]))
+    mem.vms[vm]["held_head"] = frame
+
+
+@njit
+def release_held(mem: Memory, vm: Number) -> Any:
+    """That flush is complete: the frames can be used again."""
+    frame = np.int64(mem.vms[vm]["held_head"])
+    while frame != NONE:
+        after = np.int64(mem.frames[frame]["head"])
+        mem.totals[t.T_PENDING] -= 1
+        put_frame(mem, frame)
+        frame = after
+    mem.vms[vm]["held_head"] = NONE
 
 
 @njit
@@ -254,7 +281,7 @@ def populate(mem: Memory, vm: Number, page: Number, content: Number) -> Any:
     mem.frames[frame]["content"] = content
     link(mem, vm, page, frame)
     mem.vms[vm]["populated"] += 1
-    clear_flag(mem, page, BALLOONED | READ_ONLY | PROTECTED | REFILL | RECENT)
+    clear_flag(mem, page, BALLOONED | READ_ONLY | PROTECTED | REFILL | MOVED | RECENT)
     if len(mem.truth):
         mem.truth[page] = content
     return True
@@ -274,7 +301,7 @@ def release(mem: Memory, vm: Number, page: Number, flag: Number) -> Any:
     if np.int64(mem.frames[frame]["ref"]) == 0:
         drop_frame(mem, frame, False)
     mem.vms[vm]["populated"] -= 1
-    clear_flag(mem, page, READ_ONLY | PROTECTED | REFILL | RECENT)
+    clear_flag(mem, page, READ_ONLY | PROTECTED | REFILL | MOVED | RECENT | OFFERED)
     if flag:
         set_flag(mem, page, flag)
     if len(mem.truth):
@@ -293,10 +320,15 @@ def store(mem: Memory, page: Number, content: Number) -> Any:
             mem.totals[t.T_BREACH] = 5
             mem.totals[t.T_BREACH_PAGE] = page
     mem.frames[frame]["content"] = content
-    flags = np.int64(mem.pages[page]["flags"])
-    if flags & CORRUPTED:
+    if np.int64(mem.pages[page]["flags"]) & CORRUPTED:
         forget_corruption(mem, page)
-    if flags & DIRTY == 0:
+    store_same(mem, page)
+
+
+@njit
+def store_same(mem: Memory, page: Number) -> Any:
+    """What any write does, though it leave the contents as they were."""
+    if np.int64(mem.pages[page]["flags"]) & DIRTY == 0:
         set_flag(mem, page, DIRTY)
     attend(mem, page)
 
@@ -312,6 +344,18 @@ def latency_bucket(ns: Number) -> Any:
         rest >>= 1
         octave += 1
     return min(16 + (octave - 1) * 8 + (rest - 8), 319)
+
+
+@njit
+def drop_shadow_tables(mem: Memory, vm: Number) -> Any:
+    """All shadow tables of a VM go, with it."""
+    first = np.int64(mem.vms[vm]["table_first"])
+    if len(mem.shadow) == 0:
+        return
+    for table in range(first, first + t.SPACES * np.int64(mem.vms[vm]["tables"])):
+        mem.shadow[table] = np.uint8(0)
+    mem.totals[t.T_SHADOW_TABLES] -= np.int64(mem.vms[vm]["pool_used"])
+    mem.vms[vm]["pool_used"] = 0
 
 
 @njit
@@ -333,6 +377,12 @@ def stop_vm(mem: Memory, vm: Number) -> Any:
             mem.vms[vm]["ballooned"] -= 1
         clear_flag(mem, page, BALLOONED)
         set_flag(mem, page, ABSENT)
+    release_held(mem, vm)
+    mem.vms[vm]["offer_count"] = 0
+    mem.vms[vm]["driver_stage"] = 0
+    mem.vms[vm]["driver_batch"] = 0
+    mem.vms[vm]["notified"] = 0
+    drop_shadow_tables(mem, vm)
     mem.vms[vm]["running"] = 0
 
 
@@ -379,7 +429,7 @@ def clone_vm(mem: Memory, vm: Number, parent: Number) -> Any:
         set_flag(mem, origin, READ_ONLY)
         clear_flag(mem, origin, t.BLOCK)
         link(mem, vm, page, frame)
-        set_flag(mem, page, READ_ONLY | REFILL)
+        set_flag(mem, page, READ_ONLY | REFILL | MOVED)
         mem.vms[vm]["populated"] += 1
         if flags & CORRUPTED:
             set_flag(mem, page, CORRUPTED)

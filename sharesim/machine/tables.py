@@ -20,7 +20,7 @@ PAGE = np.dtype(
         ("prev", "<u4"),  # break is O(1) even for a zero frame with a million mappings
         ("flags", "<u2"),
         ("map_count", "u1"),  # page-table entries that map the page inside the guest
-        ("shadow_refs", "u1"),  # shadow entries that map it (kept by shadow paging)
+        ("entries", "u1"),  # which of them are in place, a bit each (shadow and direct paging)
     ]
 )
 FRAME = np.dtype(
@@ -34,9 +34,10 @@ FRAME = np.dtype(
 # Flags of a page. The low bits are its PageClass. As int64 they are values to Numba, not literals
 # for each of which it would compile every helper anew.
 CLASS_MASK = np.int64(0x7)
+OFFERED = np.int64(1 << 3)  # on its guest's ring of offers (paravirtual design)
 READ_ONLY = np.int64(1 << 4)  # mapped read-only because its frame is, or was, shared
 PROTECTED = np.int64(1 << 5)  # write-protected by a merge under way
-REFILL = np.int64(1 << 6)  # its entry is not in place: the next access pays for it
+REFILL = np.int64(1 << 6)  # an entry of it is not in place: the next access by it pays for that
 PINNED = np.int64(1 << 7)  # never shared: guest page tables under direct paging, DMA, dom0 mappings
 BLOCK = np.int64(1 << 8)  # backed by a 2 MiB mapping
 BALLOONED = np.int64(1 << 9)
@@ -45,8 +46,13 @@ RECENT = np.int64(1 << 11)  # merged within the last sync quantum
 ABSENT = np.int64(1 << 12)  # its VM is not running
 UNMERGEABLE = np.int64(1 << 14)  # in a guest that the scanner does not look at
 DIRTY = np.int64(1 << 13)  # written since the scanner last read it: a hardware dirty bit
+MOVED = np.int64(1 << 15)  # sharing took its entries away: to fill them again is sharing's cost
 
 BLOCK_PAGES = 512
+SPACES = 8
+"""Address spaces whose entries are told apart: bits of a page's ``entries``."""
+TABLE_PAGES = 512
+"""Pages that one page of shadow tables maps, at the lowest level (8-byte entries)."""
 
 # Rows of the running totals, an int64 array.
 T_FREE = 0  # frames on the free list
@@ -88,7 +94,26 @@ T_LOCK_COUNT = 35  # busy intervals of the sharing lock
 T_LOCK_WAIT_NS = 36
 T_LOCK_WAITS = 37
 T_STREAMED = 38  # pages that scanner and hypervisor have read or written through the caches
-TOTALS = 39
+T_HIDDEN_FAULTS = 39  # shadow entries filled on first use or after an eviction
+T_SHADOW_TABLES = 40  # pages of shadow tables in use
+T_SHADOW_EVICTIONS = 41
+T_PT_FAULTS = 42  # the guests' own page faults that were declared as activity
+T_PT_UPDATES = 43
+T_PT_SWITCHES = 44
+T_PT_HYPERCALLS = 45
+T_PT_PINS = 46
+T_PT_UNPINS = 47
+T_REFUSED_UPDATES = 48  # writable entries to shared frames that validation refused
+T_OFFERS = 49
+T_OFFERS_REFUSED = 50
+T_OFFERS_EXPIRED = 51
+T_OFFERS_DROPPED = 52  # the ring was full
+T_OFFERS_SHARED = 53  # frames that became, or joined, frames of the COW owner
+T_OFFER_BATCHES = 54
+T_UPCALLS = 55  # breaks made by the guest itself
+T_NOCOPY = 56  # breaks of pages about to be overwritten as a whole
+T_OUTCOME_COUNT = 57
+TOTALS = 58
 
 # Causes of the ledger: in exactly one of them is a vCPU at each nanosecond.
 WORK, PAGING, SHARING, RECLAIM, INTERFERENCE, INTERRUPTED, READY, BLOCKED, IDLE = range(9)
@@ -118,6 +143,26 @@ VM_ROW = np.dtype(
         ("cow_breaks", "<i8"),
         ("merged", "<i8"),
         ("debt_reclaim", "<i8"),  # ns of balloon work its first vCPU has yet to do
+        ("table_first", "<i8"),  # its first shadow table, and how many for one address space
+        ("tables", "<i8"),
+        ("pool", "<i8"),  # pages of shadow tables it may have, and has
+        ("pool_used", "<i8"),
+        ("pool_hand", "<i8"),  # where the search for a table to evict goes on
+        ("willing", "<i8"),  # takes offers
+        ("offer_head", "<i8"),  # its ring of offers: first, how many, ...
+        ("offer_count", "<i8"),
+        ("notified", "<i8"),  # ... an event has told it of them, ...
+        ("driver_stage", "<i8"),  # ... what its driver does next with the first ...
+        ("driver_batch", "<i8"),  # ... so many
+        ("held_head", "<i8"),  # frames that its merges freed, until its flush
+    ]
+)
+OFFER = np.dtype(
+    [
+        ("page", "<i8"),
+        ("partner", "<i8"),  # a page, or ZERO
+        ("time", "<i8"),
+        ("state", "<i8"),
     ]
 )
 VCPU_ROW = np.dtype(
@@ -126,11 +171,12 @@ VCPU_ROW = np.dtype(
         ("phase", "<i8"),  # row of the phase table
         ("phase_start", "<i8"),  # local time at which the phase began
         ("op", "<i8"),  # operation within the phase
-        ("step", "<i8"),  # access within the operation; -1: not begun
-        ("steps", "<i8"),  # accesses of this operation
-        ("gap", "<i8"),  # work after each access, and what is left over after the last
+        ("step", "<i8"),  # step within the operation; -1: not begun
+        ("steps", "<i8"),  # steps of this operation: page-table activity, then accesses
+        ("acts", "<i8"),  # how many of them are page-table activity
+        ("space", "<i8"),  # the address space it is in: counts its switches
+        ("gap", "<i8"),  # work after each step, and what is left over after the last
         ("gap_last", "<i8"),
-        ("excess", "<i8"),  # paging's share of the gap after the last access
         ("arrival", "<i8"),  # when this operation was due to start
         ("due", "<i8"),  # local time: when the next step starts
         ("local", "<i8"),  # start of the last step committed
@@ -175,6 +221,19 @@ EVENT_KINDS = (
     "balloon inflate",
     "balloon deflate",
     "release",
+    "hidden fault",
+    "offer",
+    "consent",
+    "refuse",
+    "expire",
+    "share",
+    "rewrite",
+    "pin",
+    "unpin",
+    "evict",
+    "guest fault",
+    "update",
+    "switch",
 )
 (
     E_ACCESS,
@@ -196,22 +255,41 @@ EVENT_KINDS = (
     E_INFLATE,
     E_DEFLATE,
     E_RELEASE,
-) = range(19)
+    E_HIDDEN,
+    E_OFFER,
+    E_CONSENT,
+    E_REFUSE,
+    E_EXPIRE,
+    E_SHARE,
+    E_REWRITE,
+    E_PIN,
+    E_UNPIN,
+    E_EVICT,
+    E_GUEST_FAULT,
+    E_UPDATE,
+    E_SWITCH,
+) = range(32)
 LOG_COLUMNS = 6
 """time, duration, kind, actor (vCPU row, or -1 the scanner, -2 - VM a balloon), page, other."""
-LOG_RESERVE = 16
+RING = 256
+"""Offers that a guest's ring holds at most."""
+LOG_RESERVE = 16 + 2 * RING
 """Rows one kernel step may write; with fewer left the kernel stops to have the log drained."""
+CHANGE_RESERVE = 8 + RING
+"""The same for the ring of changes."""
 
 # Why a page changed, as policies are told.
 BROKEN, UNMAPPED, BALLOONED_AWAY, SWAPPED, EXITED = range(5)
 
 # Latency histograms: one per VM and kind of fault.
-L_POPULATE, L_BREAK, L_REFILL, L_UNPROTECT = range(4)
-LATENCY_KINDS = ("populate", "cow break", "refill", "unprotect")
+L_POPULATE, L_BREAK, L_REFILL, L_UNPROTECT, L_HIDDEN = range(5)
+LATENCY_KINDS = ("populate", "cow break", "refill", "unprotect", "hidden fault")
 LATENCY_BUCKETS = 320
 """Eight buckets an octave, as :func:`sharesim.machine.mapping.latency_bucket` numbers them."""
 
 RECENT_CAPACITY = 4096
+OUTCOME_ROWS = 1 << 14
+"""Outcomes of offers between two wake-ups of the scanner; the policy misses what is beyond."""
 LOCK_CAPACITY = 256
 
 
@@ -233,7 +311,7 @@ class Memory(NamedTuple):
     truth: np.ndarray
     """uint64[p] in check mode, else empty: what each page was last given."""
     latency: np.ndarray
-    """int64[v, 4, LATENCY_BUCKETS]"""
+    """int64[v, 5, LATENCY_BUCKETS]"""
     log: np.ndarray
     """int64[rows, LOG_COLUMNS]; no rows: nothing is logged."""
     changes: np.ndarray
@@ -242,6 +320,12 @@ class Memory(NamedTuple):
     """int64[RECENT_CAPACITY, 2]: ring of (page, time) of the last merges."""
     lock: np.ndarray
     """int64[LOCK_CAPACITY, 2]: busy intervals of the sharing lock."""
+    shadow: np.ndarray
+    """uint8[s], for each VM and address space one for each TABLE_PAGES pages: in use (shadow)."""
+    offers: np.ndarray
+    """OFFER[v, RING]: rings of offers (paravirtual design), else no rows."""
+    outcomes: np.ndarray
+    """int64[rows, 3]: (page, partner, outcome) of offers, for the policy (paravirtual design)."""
 
 
 def allocate(pages: int, frames: int, vms: int, vcpus: int, *, check: bool = False) -> Memory:
@@ -259,11 +343,15 @@ def allocate(pages: int, frames: int, vms: int, vcpus: int, *, check: bool = Fal
         changes=np.zeros((0, 2), np.int64),
         recent=np.zeros((RECENT_CAPACITY, 2), np.int64),
         lock=np.zeros((LOCK_CAPACITY, 2), np.int64),
+        shadow=np.zeros(0, np.uint8),
+        offers=np.zeros((0, RING), OFFER),
+        outcomes=np.zeros((0, 3), np.int64),
     )
     for name in ("mfn", "next", "prev"):
         memory.pages[name] = NONE
     memory.pages["flags"] = ABSENT
     memory.pages["map_count"] = 1
+    memory.vms["held_head"] = NONE
     memory.frames["head"][:-1] = np.arange(1, frames, dtype=np.uint32)
     memory.frames["head"][-1] = NONE
     memory.totals[T_FREE] = frames
@@ -281,6 +369,24 @@ def with_log(memory: Memory, rows: int) -> Memory:
 def with_changes(memory: Memory, rows: int) -> Memory:
     """The same tables with a ring of page changes for the policy."""
     return memory._replace(changes=np.zeros((rows, 2), np.int64))
+
+
+def with_shadow_tables(memory: Memory) -> Memory:
+    """The same tables with shadow tables for all VMs; their pools are still to be set."""
+    first = 0
+    for vm in memory.vms:
+        vm["table_first"], vm["tables"] = first, -(-int(vm["pages"]) // TABLE_PAGES)
+        first += SPACES * int(vm["tables"])
+    return memory._replace(shadow=np.zeros(first, np.uint8))
+
+
+def with_offers(memory: Memory) -> Memory:
+    """The same tables with a ring of offers for each VM."""
+    rows = len(memory.vms)
+    return memory._replace(
+        offers=np.zeros((rows, RING), OFFER),
+        outcomes=np.zeros((OUTCOME_ROWS, 3), np.int64),
+    )
 
 
 def resident_bytes(memory: Memory) -> int:

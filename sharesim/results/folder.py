@@ -2,7 +2,7 @@
 
 A run writes to ``.NAME.partial-PID``. With ``force`` the folder that is in the way moves to
 ``.NAME.old-PID`` for the moment of the exchange. What a killed process left of either is dealt with
-by the next run of the same name.
+by the next run of the same name. A study is written in the same way, its runs within its folder.
 """
 
 import errno
@@ -15,26 +15,80 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sharesim.errors import UserError
+from sharesim.results.load import SCENARIO_FILE
+from sharesim.study import STUDY_FILE
 
 if TYPE_CHECKING:
     from sharesim.results.run import Run
 
-FILES = ("scenario.json", "summary.json", "timeline.parquet", "events.parquet")
-"""What a repeated run reproduces byte for byte."""
+FILES = (
+    "scenario.json", "summary.json", "timeline.parquet", "timeline-P1.parquet",
+    "timeline-P0.parquet", "events.parquet",
+)  # fmt: skip
+"""What a repeated run reproduces byte for byte, as far as it wrote it."""
+MAIN_FILES = (SCENARIO_FILE, STUDY_FILE)
+"""What tells the folder of a run, or of a study, from any other."""
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
-class RunFolder:
-    """A run folder in the making: write below ``path``, then :meth:`finish` or :meth:`discard`."""
+class Folder:
+    """A folder to fill, in which the disk's errors become UserErrors that name ``shown``."""
 
-    def __init__(self, place: str | Path, *, force: bool = False) -> None:
+    def __init__(self, path: Path, shown: Path) -> None:
+        self.path = path
+        self.shown = shown
+
+    def subfolder(self, name: str) -> "Folder":
+        """A new folder in this one."""
+        path = self.path / name
+        with self.disk_errors():
+            path.mkdir(parents=True)
+        return Folder(path, self.shown)
+
+    def write_text(self, name: str, text: str) -> None:
+        """Add a text file, in a subfolder if ``name`` says so."""
+        self.write_bytes(name, text.encode("utf-8"))
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Add a file."""
+        path = self.path / name
+        with self.disk_errors():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+
+    def write_json(self, name: str, data: Mapping[str, Any]) -> None:
+        """Add plain data as readable JSON, keys in their order."""
+        self.write_text(name, json_text(data) + "\n")
+
+    def copy_file(self, name: str, source: Path) -> None:
+        """Add a copy of a file."""
+        with self.disk_errors():
+            content = source.read_bytes()
+        self.write_bytes(name, content)
+
+    def disk_errors(self) -> Any:
+        """A context in which the disk's errors become UserErrors that name the folder."""
+        return _disk_errors(self.shown)
+
+
+class RunFolder(Folder):
+    """A folder in the making, of a run or a study.
+
+    Write below ``path``, then :meth:`finish` or :meth:`discard`.
+    """
+
+    def __init__(
+        self, place: str | Path, *, force: bool = False, main_file: str = SCENARIO_FILE
+    ) -> None:
         """Check that ``place`` is free (or may be replaced) and can be written, before a run.
 
-        Raises UserError when it is not.
+        ``main_file`` is the one of MAIN_FILES that it will hold. Raises UserError when ``place``
+        is not free.
         """
         self.shown = Path(place)
         self.place = _resolved(self.shown)
         self.force = force
+        self.main_file = main_file
         self._made: list[Path] = []
         self._check_free()
         with _disk_errors(self.shown):
@@ -50,7 +104,7 @@ class RunFolder:
 
     def _begin(self) -> None:
         self.path.mkdir()
-        (self.path / "scenario.json").write_bytes(b"")  # fails here, not after an hour of running
+        (self.path / self.main_file).write_bytes(b"")  # fails here, not after an hour of running
 
     def _make_parents(self) -> None:
         missing = [folder for folder in self.place.parents if not folder.exists()]
@@ -72,38 +126,11 @@ class RunFolder:
             raise UserError(
                 f"--out {shown}: that folder exists; replace it with --force, or give another --out"
             )
-        if "scenario.json" not in held:
+        if not set(MAIN_FILES) & set(held):
             raise UserError(
                 f"--out {shown}: that folder is no run folder ({len(held)} entries, no"
-                " scenario.json), so --force does not replace it; give another --out"
+                f" {' or '.join(MAIN_FILES)}), so --force does not replace it; give another --out"
             )
-
-    def write_text(self, name: str, text: str) -> None:
-        """Add a text file, in a subfolder if ``name`` says so."""
-        self.write_bytes(name, text.encode("utf-8"))
-
-    def write_bytes(self, name: str, content: bytes) -> None:
-        """Add a file."""
-        path = self.path / name
-        with self.disk_errors():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-
-    def write_json(self, name: str, data: Mapping[str, Any]) -> None:
-        """Add plain data as readable JSON, keys in their order."""
-        self.write_text(
-            name, json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        )
-
-    def copy_file(self, name: str, source: Path) -> None:
-        """Add a copy of a file."""
-        with self.disk_errors():
-            content = source.read_bytes()
-        self.write_bytes(name, content)
-
-    def disk_errors(self) -> Any:
-        """A context in which the disk's errors become UserErrors that name the run folder."""
-        return _disk_errors(self.shown)
 
     def finish(self) -> Path:
         """Put the folder in its place; what was there goes only then. Returns it as given."""
@@ -135,9 +162,11 @@ class RunFolder:
 
 
 @contextmanager
-def new_run_folder(place: str | Path, *, force: bool = False) -> Iterator[RunFolder]:
-    """A run folder that is discarded unless :meth:`RunFolder.finish` was called."""
-    folder = RunFolder(place, force=force)
+def new_run_folder(
+    place: str | Path, *, force: bool = False, main_file: str = SCENARIO_FILE
+) -> Iterator[RunFolder]:
+    """A run's or study's folder that is discarded unless :meth:`RunFolder.finish` was called."""
+    folder = RunFolder(place, force=force, main_file=main_file)
     try:
         yield folder
     finally:
@@ -153,6 +182,11 @@ def load_run(place: str | Path) -> "Run":
     read_scenario_text(place)  # its messages tell what is there instead of a run folder
     scenario = load_target(place).build()
     return Run(scenario, read_summary(place), folder=Path(place))
+
+
+def json_text(data: Any) -> str:
+    """Plain data as readable JSON, keys in their order; as in the files, so on the terminal."""
+    return json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def same_files(one: Path, other: Path) -> list[str]:

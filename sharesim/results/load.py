@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sharesim.errors import UserError, nearest
+from sharesim.study import STUDY_FILE, runs_within
 
 if TYPE_CHECKING:
     import pandas
@@ -21,12 +22,17 @@ NS_PER_SECOND = 1e9
 Floats = NDArray[np.float64]
 
 
-def read_timeline(folder: str | Path) -> "pandas.DataFrame":
+def pair_timeline_file(label: str) -> str:
+    """The file of a run folder that holds the timeline of the pair ``"P1"`` or ``"P0"``."""
+    return f"timeline-{label}.parquet"
+
+
+def read_timeline(folder: str | Path, file: str = TIMELINE_FILE) -> "pandas.DataFrame":
     """The timeline of a run: one row per sample and entity, sorted by ``time_ns``.
 
     Raises UserError when ``folder`` is no run folder, or its timeline is damaged or foreign.
     """
-    path = _file_of_run(folder, TIMELINE_FILE)
+    path = _file_of_run(folder, file)
     table = _read_parquet(path)
     _require_timeline_columns(table, path)
     return table.sort_values("time_ns", kind="stable", ignore_index=True)
@@ -62,6 +68,8 @@ def _file_of_run(folder: str | Path, name: str) -> Path:
         raise UserError(f"{place} cannot be read: {error.strerror}") from None
     if name in found:
         return place / name
+    if STUDY_FILE in found:
+        raise UserError(f"{place} holds a study, not a run; {runs_within(place)}")
     if SCENARIO_FILE in found:
         raise UserError(f"{place}: this run folder lacks {name}; run its {SCENARIO_FILE} again")
     held = ", ".join(found[:5]) + (", ..." if len(found) > 5 else "") if found else "nothing"

@@ -10,6 +10,7 @@ from sharesim.errors import UserError, nearest
 from sharesim.results import style
 from sharesim.results.load import TimelineSeries
 from sharesim.results.style import EndLabel, Floats, save_timeline
+from sharesim.results.table import HELD
 
 if TYPE_CHECKING:
     import pandas
@@ -189,7 +190,7 @@ def _draw_memory(axes: "Axes", series: TimelineSeries) -> None:
         style.heading(axes, "Guest memory, by what backs it")
         return style.note(axes, "no memory recorded")
     unit = style.memory_unit(float(total.max()))
-    style.heading(axes, "Guest memory, by what backs it", _free_remark(series), unit.name)
+    style.heading(axes, "Guest memory, by what backs it", _host_remark(series), unit.name)
     floor = np.zeros(len(times))
     labels = []
     for layer, (_, name, colour) in zip(layers, BACKING, strict=True):
@@ -210,12 +211,20 @@ def _draw_memory(axes: "Axes", series: TimelineSeries) -> None:
     style.end_labels(axes, labels)
 
 
-def _free_remark(series: TimelineSeries) -> str:
+def _host_remark(series: TimelineSeries) -> str:
+    """What of the host's memory backs no guest: free, and held by the hypervisor."""
+    remarks = []
     _, free = series.samples("host", "free_pages")
-    if not len(free):
-        return ""
-    unit = style.memory_unit(float(free.max()))
-    return f"free on the host: {style.number(free[0] / unit.raw)} → {style.amount(free[-1], unit)}"
+    if len(free):
+        unit = style.memory_unit(float(free.max()))
+        span = f"{style.number(free[0] / unit.raw)} → {style.amount(free[-1], unit)}"
+        remarks.append(f"free on the host: {span}")
+    held = {kind: float(_host(series, f"{kind}_pages")[-1]) for kind in HELD}
+    if any(pages for kind, pages in held.items() if kind != "policy_table"):
+        total = sum(held.values())
+        amount = style.amount(total, style.memory_unit(total))
+        remarks.append(f"held by the hypervisor: {amount}")
+    return "   ·   ".join(remarks)
 
 
 def _draw_saving(axes: "Axes", series: TimelineSeries) -> None:
@@ -259,7 +268,7 @@ def _saving_lines(series: TimelineSeries, saved: Floats) -> list[tuple[str, Floa
     if float(zero.max()) > visible and _any(perfect - zero):
         lines.append(("of it non-zero", perfect - zero, DASHES, style.MUTED))
     if series.has("host", "net_saved_pages") and float(np.abs(saved - net).max()) > visible:
-        lines.append(("net of its tables", net, ":", style.INK))
+        lines.append(("net of what is held", net, ":", style.INK))
     return lines
 
 

@@ -1,10 +1,10 @@
-"""A progress bar for a terminal, and Ctrl-C that ends a run cleanly."""
+"""Progress bars for a terminal, and Ctrl-C that ends a run cleanly."""
 
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -12,6 +12,7 @@ from sharesim.spec.units import show_size
 
 if TYPE_CHECKING:
     from sharesim.simulate import Moment
+    from sharesim.spec.scenario import Scenario
 
 LABELS = {"with sharing": "with sharing", "P1": "without sharing", "P0": "native"}
 """What a user reads for the paired runs of a scenario."""
@@ -112,7 +113,67 @@ class Bar:
         return f"{speed:.3g}x real time{saved}" if moment.time_ns else "starting"
 
 
-def observer(interrupts: Interrupts, bar: Bar | None) -> Callable[["Moment"], None]:
+class StudyBar:
+    """One bar for all runs of a study, by simulated time; it tells which of them is under way."""
+
+    def __init__(
+        self, study: str, runs: Mapping[str, "Scenario"], stream: TextIO | None = None
+    ) -> None:
+        self.study = study
+        self.stream = stream or sys.stderr
+        self._names = list(runs)
+        self._lengths = [one.duration * run_count(one) for one in runs.values()]
+        self._bar: Any = None
+        self._before = 0
+        """ns simulated in earlier runs, and in earlier ones of the paired runs of this one."""
+        self._label = ""
+
+    def begin(self, name: str) -> None:
+        """The next run to come."""
+        number = self._names.index(name)
+        self._before, self._label = sum(self._lengths[:number]), ""
+        remark = f"{self.study}: {number + 1} of {len(self._names)} {name}"
+        if self._bar is None:
+            self._bar = self._new(remark)
+        self._move_to(self._before)
+        self._bar.set_description_str(remark)
+
+    def __call__(self, moment: "Moment") -> None:
+        """Show a sample."""
+        if self._label and moment.label != self._label:
+            self._before += moment.duration_ns
+        self._label = moment.label
+        self._move_to(self._before + moment.time_ns)
+
+    def close(self) -> None:
+        """Leave the line as it is; at its end if all has been run."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def _move_to(self, time: int) -> None:
+        self._bar.update(time - self._bar.n)
+
+    def _new(self, remark: str) -> Any:
+        from tqdm import tqdm
+
+        return tqdm(
+            total=sum(self._lengths),
+            desc=remark,
+            file=self.stream,
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left",
+            dynamic_ncols=True,
+        )
+
+
+def run_count(scenario: "Scenario") -> int:
+    """How many runs a scenario makes, its pairs without sharing included."""
+    return 3 if scenario.baseline and scenario.shares else 1
+
+
+def observer(
+    interrupts: Interrupts, bar: Callable[["Moment"], None] | None
+) -> Callable[["Moment"], None]:
     """What a run tells its samples to."""
 
     def see(moment: "Moment") -> None:

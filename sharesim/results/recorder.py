@@ -21,13 +21,20 @@ CLASS_COLUMNS = tuple(f"opportunity_{kind.name.lower()}_pages" for kind in PageC
 HOST_COLUMNS = (
     "memory_pages", "free_pages", "reserved_pages", "pending_flush_pages", "private_pages",
     "shared_frames_pages", "sharers_pages", "saved_pages", "saved_zero_pages", "net_saved_pages",
+    "policy_table_pages", "shadow_pool_pages", "rmap_pages", "domain_state_pages",
     "unpopulated_pages", "ballooned_pages", "opportunity_pages", "opportunity_zero_pages",
     "opportunity_intra_pages", "opportunity_inter_pages", *CLASS_COLUMNS,
     "merges", "zero_merges", "merge_aborted", "false_matches", "ineligible", "cow_breaks",
     "zero_breaks", "reuses", "populates", "refills", "unprotects", "splits", "corrupted_pages",
     "wrong_merges", "near_races", "flushes", "flush_remote_ns", "lock_waits", "lock_wait_ns",
-    "balloon_popped", "cpu_idle_ns", "cpu_vcpu_ns", "cpu_scanner_ns", "cpu_switch_ns",
+    "balloon_popped", "hidden_faults", "shadow_tables_pages", "shadow_evictions", "guest_faults",
+    "pt_updates", "pt_hypercalls", "pt_switches", "pt_pins", "pt_unpins", "updates_refused",
+    "offers", "offer_batches", "offers_refused", "offers_expired", "offers_dropped",
+    "offers_shared", "upcalls", "breaks_without_copy",
+    "cpu_idle_ns", "cpu_vcpu_ns", "cpu_scanner_ns", "cpu_switch_ns",
 )  # fmt: skip
+HELD = ("policy_table", "shadow_pool", "rmap", "domain_state")
+"""What the hypervisor holds frames for, beside ``host.reserve``."""
 _COUNTERS = {
     "merges": t.T_MERGES, "zero_merges": t.T_ZERO_MERGES, "merge_aborted": t.T_MERGE_ABORTED,
     "false_matches": t.T_FALSE_MATCHES, "ineligible": t.T_INELIGIBLE,
@@ -36,7 +43,14 @@ _COUNTERS = {
     "splits": t.T_SPLITS, "corrupted_pages": t.T_CORRUPTED, "wrong_merges": t.T_WRONG_MERGES,
     "near_races": t.T_NEAR_RACES, "flushes": t.T_FLUSHES, "flush_remote_ns": t.T_REMOTE_NS,
     "lock_waits": t.T_LOCK_WAITS, "lock_wait_ns": t.T_LOCK_WAIT_NS,
-    "balloon_popped": t.T_BALLOON_POPPED,
+    "balloon_popped": t.T_BALLOON_POPPED, "shadow_tables_pages": t.T_SHADOW_TABLES,
+    "hidden_faults": t.T_HIDDEN_FAULTS, "shadow_evictions": t.T_SHADOW_EVICTIONS,
+    "guest_faults": t.T_PT_FAULTS, "pt_updates": t.T_PT_UPDATES,
+    "pt_hypercalls": t.T_PT_HYPERCALLS, "pt_switches": t.T_PT_SWITCHES, "pt_pins": t.T_PT_PINS,
+    "pt_unpins": t.T_PT_UNPINS, "updates_refused": t.T_REFUSED_UPDATES, "offers": t.T_OFFERS,
+    "offer_batches": t.T_OFFER_BATCHES, "offers_refused": t.T_OFFERS_REFUSED,
+    "offers_expired": t.T_OFFERS_EXPIRED, "offers_dropped": t.T_OFFERS_DROPPED,
+    "offers_shared": t.T_OFFERS_SHARED, "upcalls": t.T_UPCALLS, "breaks_without_copy": t.T_NOCOPY,
 }  # fmt: skip
 VM_COLUMNS = (
     "populated_pages", "sharing_pages", "operations", "accesses", "writes", "faults", "merged",
@@ -104,7 +118,7 @@ class Recorder:
         populated, ballooned = int(vms["populated"].sum()), int(vms["ballooned"].sum())
         running = sum(int(vm["pages"]) for vm in vms if vm["running"])
         saved = int(totals[t.T_SHARERS] - totals[t.T_SHARED_FRAMES])
-        held = int(totals[t.T_RESERVED]) - engine.scenario.host.reserve
+        held = sum(engine.held.values())
         row: dict[str, Any] = {
             "memory_pages": len(engine.memory.frames),
             "free_pages": int(totals[t.T_FREE]),
@@ -128,6 +142,7 @@ class Recorder:
             for at, name in enumerate(CLASS_COLUMNS):
                 row[name] = int(best[O_CLASS + at])
         row.update({name: int(totals[at]) for name, at in _COUNTERS.items()})
+        row.update({f"{kind}_pages": engine.held.get(kind, 0) for kind in HELD})
         names = ("cpu_idle_ns", "cpu_vcpu_ns", "cpu_scanner_ns", "cpu_switch_ns")
         row.update(zip(names, engine.scheduler.utilisation(time), strict=True))
         return row

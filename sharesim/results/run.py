@@ -4,6 +4,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sharesim.errors import UserError
+from sharesim.results.load import pair_timeline_file, read_timeline
 from sharesim.spec.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Run:
-    """Results of one run: ``timeline``, ``events``, ``summary``, ``plot()``.
+    """Results of one run: ``timeline``, ``events``, ``summary``, ``pair_timeline()``, ``plot()``.
 
     Read from the run folder when there is one, else from memory.
     """
@@ -24,13 +26,15 @@ class Run:
         *,
         folder: Path | None = None,
         rows: list[dict[str, Any]] | None = None,
+        pair_rows: dict[str, list[dict[str, Any]]] | None = None,
         columns: list[str] | None = None,
         events: dict[str, Any] | None = None,
     ) -> None:
         self.scenario = scenario
         self.summary = summary
         self.folder = folder
-        self._rows = rows
+        self._rows = rows or []
+        self._pair_rows = pair_rows or {}
         self._columns = columns
         self._events = events
         self._timeline: DataFrame | None = None
@@ -40,15 +44,30 @@ class Run:
         """One row per sample and entity; see docs/results.md for the columns."""
         if self._timeline is None:
             if self.folder is not None:
-                from sharesim.results.load import read_timeline
-
                 self._timeline = read_timeline(self.folder)
             else:
-                import pandas as pd
-
-                names = ["time_ns", "entity", *(self._columns or [])]
-                self._timeline = pd.DataFrame(self._rows, columns=names)
+                self._timeline = self._table(self._rows)
         return self._timeline
+
+    def pair_timeline(self, label: str) -> "DataFrame":
+        """The timeline of a pair without sharing; needs ``baseline=True`` in the scenario.
+
+        ``"P1"`` is the same scenario without sharing, ``"P0"`` the one on native paging. The
+        columns are those of ``timeline``; what belongs to sharing is empty. Raises UserError where
+        there is none.
+        """
+        if label in self._pair_rows:
+            return self._table(self._pair_rows[label])
+        file = pair_timeline_file(label)
+        if self.folder is None or not (self.folder / file).exists():
+            reason = self.summary.get("pairs_failed", {}).get(label, "it needs baseline=True")
+            raise UserError(f"this run has no pair '{label}': {reason}")
+        return read_timeline(self.folder, file)
+
+    def _table(self, rows: list[dict[str, Any]]) -> "DataFrame":
+        import pandas as pd
+
+        return pd.DataFrame(rows, columns=["time_ns", "entity", *(self._columns or [])])
 
     @property
     def events(self) -> "DataFrame":

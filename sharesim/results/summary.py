@@ -216,7 +216,12 @@ def summarise(
         "duration_ns": scenario.duration,
         "simulated_ns": end,
         "window_ns": [scenario.warmup, end],
-        "paging": scenario.paging,
+        "paging": scenario.paging.registered_name(),
+        "paging_parameters": {
+            name: value
+            for name, value in scenario.paging.model_dump(exclude_defaults=True).items()
+            if name != "name"
+        },
         "sharing": scenario.sharing.design if scenario.sharing else "none",
     }
     if not main.times:
@@ -237,7 +242,8 @@ def summarise(
 
 def _memory(main: Part) -> dict[str, Any]:
     host = main.last["host"]
-    names = ("saved_pages", "saved_zero_pages", "net_saved_pages", "shared_frames_pages",
+    names = ("saved_pages", "saved_zero_pages", "net_saved_pages", "policy_table_pages",
+             "shadow_pool_pages", "rmap_pages", "domain_state_pages", "shared_frames_pages",
              "sharers_pages", "opportunity_pages", "opportunity_zero_pages",
              "opportunity_intra_pages", "opportunity_inter_pages", "free_pages",
              "unpopulated_pages", "ballooned_pages", "memory_pages")  # fmt: skip
@@ -258,7 +264,11 @@ def _counters(main: Part) -> dict[str, int]:
     kept = ("merges", "zero_merges", "merge_aborted", "false_matches", "ineligible", "cow_breaks",
             "zero_breaks", "reuses", "populates", "refills", "unprotects", "splits",
             "corrupted_pages", "wrong_merges", "near_races", "flushes", "flush_remote_ns",
-            "lock_waits", "lock_wait_ns", "balloon_popped")  # fmt: skip
+            "lock_waits", "lock_wait_ns", "balloon_popped", "hidden_faults", "shadow_tables_pages",
+            "shadow_evictions", "guest_faults", "pt_updates", "pt_hypercalls", "pt_switches",
+            "pt_pins", "pt_unpins", "updates_refused", "offers", "offer_batches",
+            "offers_refused", "offers_expired", "offers_dropped", "offers_shared", "upcalls",
+            "breaks_without_copy")  # fmt: skip
     return {name: int(host[name]) for name in kept} | {"unpaid_ns": main.unpaid_ns}
 
 
@@ -334,6 +344,7 @@ def _overhead(main: Part, pairs: Mapping[str, Part], name: str, paced: bool) -> 
     if p0 is not None:
         result["paging"] = paired_loss(p1.batches(name)[:, 0], p0.batches(name)[:, 0])
         result["total"] = paired_loss(main.batches(name)[:, 0], p0.batches(name)[:, 0])
+        result["attributed_paging"] = _attributed(p1, p0, name, result["paging"]["value"])
     result["attributed"] = _attributed(main, p1, name, result["sharing"]["value"])
     return result
 
@@ -365,8 +376,8 @@ def _lateness(main: Part, p1: Part, name: str) -> dict[str, Any]:
     }
 
 
-def _attributed(main: Part, p1: Part, name: str, measured: float | None) -> dict[str, Any]:
-    """The ledger's view of the loss: how much more of each cause, over the work without sharing.
+def _attributed(main: Part, base: Part, name: str, measured: float | None) -> dict[str, Any]:
+    """The ledger's view of a loss: how much more of each cause, over the work of the base run.
 
     Work and the other causes fill the window, so their differences sum to the loss of work; what
     is left of the measured loss (operations of unequal cost, contention) is the residual.
@@ -376,11 +387,13 @@ def _attributed(main: Part, p1: Part, name: str, measured: float | None) -> dict
     def spent(part: Part, cause: str) -> int:
         return sum(part.gain(vm, f"{cause}_ns") for vm in names)
 
-    work = spent(p1, "work")
+    work = spent(base, "work")
     if not work or measured is None:
         return {}
     shares = {
-        cause: (spent(main, cause) - spent(p1, cause)) / work for cause in CAUSES if cause != "work"
+        cause: (spent(main, cause) - spent(base, cause)) / work
+        for cause in CAUSES
+        if cause != "work"
     }
     total = sum(shares.values())
     return {"causes": shares, "sum": total, "residual": measured - total}

@@ -14,6 +14,9 @@ EDGE_GUESTS = 4
 """Of more guests, this many of the least and of the most affected ones are shown."""
 PPM_BELOW = 1e-3
 WIDTH = 100
+PREDICTION = (
+    "paravirtual sharing is our reading of a design that was only proposed: these are predictions"
+)
 LEGEND = (
     "n.d.: not distinguishable from no difference; ± half of the 95 % interval (paired batches)"
 )
@@ -27,7 +30,10 @@ def summary_rows(summary: Mapping[str, Any]) -> list[Table]:
     guests = _shown_guests(everyone, list(everyone))
     tables = [
         _memory(summary["memory"]),
+        _held(summary["memory"]),
         _counters(summary["counters"]),
+        _offers(summary["counters"]),
+        _page_tables(summary["counters"]),
         _scanner(summary["scanner"]),
         _throughput(summary),
         _lateness(summary),
@@ -78,12 +84,14 @@ def _heading(summary: Mapping[str, Any]) -> str:
     scanner = summary.get("scanner")
     by = f" by {scanner['policy']}" if scanner else ""
     shared = "no sharing" if sharing == "none" else f"{sharing} sharing{by}"
+    parameters = ", ".join(f"{k}={v}" for k, v in summary.get("paging_parameters", {}).items())
+    paging = f"{summary['paging']} paging" + (f" ({parameters})" if parameters else "")
     mode = summary["mode"]
     if mode == "decoupled":
         mode += f" (quantum {_time(summary['sync_quantum_ns'])})"
     return (
         f"{summary['scenario']}, seed {summary['seed']}: {_seconds(summary['duration_ns'])},"
-        f" {summary['paging']} paging, {shared}, {mode}"
+        f" {paging}, {shared}, {mode}"
     )
 
 
@@ -98,6 +106,8 @@ def _remarks(summary: Mapping[str, Any]) -> list[str]:
     replayed = _replayed_activity(summary)
     if replayed:
         lines += textwrap.wrap(replayed, WIDTH, subsequent_indent="  ")
+    if summary["sharing"] == "paravirtual":
+        lines.append(PREDICTION)
     if "costs" in summary:
         lines.append(f"costs: {summary['costs']['profile']}")
     if summary.get("not_modelled"):
@@ -134,7 +144,7 @@ def _memory(memory: Mapping[str, Any]) -> Table:
         ["other pages", _mib(saved - zero), _mib(_minus(best, best_zero)),
          _share(saved - zero, _minus(best, best_zero))],
         ["together", _mib(saved), _mib(best), _share(saved, best)],
-        ["net of the scanner's tables", _mib(memory["net_saved_pages"]), "",
+        ["net of what is held for it", _mib(memory["net_saved_pages"]), "",
          _share(memory["net_saved_pages"], best)],
         ["highest", _mib(memory["peak_saved_pages"]), "", ""],
     ]  # fmt: skip
@@ -146,6 +156,21 @@ def _memory(memory: Mapping[str, Any]) -> Table:
     if memory.get("time_to_90_percent_ns") is not None:
         title += f"; 90 % of it after {_seconds(memory['time_to_90_percent_ns'])}"
     return title, ["MiB", "saved", "possible", "share"], rows
+
+
+HELD = ("policy_table", "shadow_pool", "rmap", "domain_state")
+"""What the hypervisor holds frames for, by its keys in the summary."""
+
+
+def _held(memory: Mapping[str, Any]) -> Table | None:
+    """What is held for sharing and paging, where it is more than the policy's own table."""
+    pages = {kind: memory.get(f"{kind}_pages") or 0 for kind in HELD}
+    kinds = [kind for kind in HELD if pages[kind]]
+    if not set(kinds) - {"policy_table"}:
+        return None
+    row = ["MiB", *(_mib(pages[kind]) for kind in kinds), _mib(sum(pages.values()))]
+    names = [kind.replace("_", " ") for kind in kinds]
+    return "Held by the hypervisor for paging and sharing", ["", *names, "together"], [row]
 
 
 def _minus(one: int | None, other: int | None) -> int | None:
@@ -164,6 +189,54 @@ def _counters(counters: Mapping[str, int]) -> Table:
     kept = [key for key in names if key in always or counters.get(key)]
     row = [f"{counters.get(key, 0):,}" for key in kept]
     return "Merging", ["", *(names[key] for key in kept)], [["pages", *row]]
+
+
+_OFFERS = {
+    "offers": "offered",
+    "offer_batches": "batches",
+    "offers_shared": "shared",
+    "offers_refused": "refused",
+    "offers_expired": "expired",
+    "offers_dropped": "dropped",
+    "upcalls": "breaks by guests",
+    "breaks_without_copy": "without a copy",
+}
+"""Counters of the paravirtual design, and the names of their columns."""
+_GUESTS_DID = {"guest_faults": "guest faults", "pt_updates": "updates", "pt_switches": "switches"}
+_PAGING_DID = {
+    "hidden_faults": "hidden faults",
+    "shadow_tables_pages": "shadow tables now",
+    "shadow_evictions": "evictions",
+    "pt_hypercalls": "hypercalls",
+    "pt_pins": "pins",
+    "pt_unpins": "unpins",
+    "updates_refused": "made read-only",
+}
+"""The same of page tables: what guests did to theirs, and what the hypervisor did about it."""
+
+
+def _offers(counters: Mapping[str, int]) -> Table | None:
+    """What guests were offered, and what became of it."""
+    if not counters.get("offers"):
+        return None
+    header, rows = _non_zero(counters, _OFFERS)
+    return "Offers to guests", header, rows
+
+
+def _page_tables(counters: Mapping[str, int]) -> Table | None:
+    """Page-table activity, in paging modes in which the hypervisor has to do with it."""
+    if not any(counters.get(key) for key in _PAGING_DID):
+        return None
+    header, rows = _non_zero(counters, _GUESTS_DID | _PAGING_DID)
+    return "Page tables", header, rows
+
+
+def _non_zero(
+    counters: Mapping[str, int], names: Mapping[str, str]
+) -> tuple[list[str], list[list[str]]]:
+    """Header and one row of those counters that are not zero."""
+    kept = [key for key in names if counters.get(key)]
+    return ["", *(names[key] for key in kept)], [["", *(f"{counters[key]:,}" for key in kept)]]
 
 
 def _scanner(scanner: Mapping[str, Any] | None) -> Table | None:

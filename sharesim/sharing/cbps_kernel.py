@@ -17,6 +17,7 @@ from sharesim.hypervisor.merge import (
     protect,
     zero_digest,
 )
+from sharesim.hypervisor.offers import offer
 from sharesim.kernel import Number, Row, njit
 from sharesim.machine import tables as t
 from sharesim.machine.mapping import (
@@ -290,7 +291,10 @@ def _step(
         return ns + more
     page = np.int64(scan["page"])
     partner = np.int64(scan["partner"])
-    if stage == PROTECT:
+    if stage == PROTECT and np.int64(cost[0]["paravirtual"]):
+        ns, outcome = offer(mem, cost, page, partner, due)
+        scan["stage"] = VISIT
+    elif stage == PROTECT:
         ns, outcome = protect(mem, cost, page, partner, due)
         scan["stage"] = COMMIT if outcome == PENDING else VISIT
     elif stage == COMMIT:

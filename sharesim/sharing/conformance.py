@@ -12,7 +12,7 @@ import numpy as np
 
 from sharesim.engine import Engine
 from sharesim.errors import PolicyError
-from sharesim.hypervisor.fault import WAIT, fault, needs_fault
+from sharesim.hypervisor.fault import WAIT, WRITE, fault, needs_fault
 from sharesim.hypervisor.merge import PENDING, commit, protect
 from sharesim.machine import tables as t
 from sharesim.machine.mapping import release_pending, store
@@ -160,8 +160,8 @@ class _Twin:
         memory, cost = self.engine.memory, self.engine.cost
         vm = int(np.searchsorted(memory.vms["first"], page, side="right")) - 1
         me = int(memory.vms[vm]["vcpu_first"])
-        while needs_fault(memory, page, True):
-            _ns, stop, _cause = fault(memory, cost, me, page, True, 0, 0)
+        while needs_fault(memory, cost, me, page, WRITE):
+            _ns, stop, _cause = fault(memory, cost, me, page, WRITE, 0, 0)
             if stop == WAIT:
                 return
         store(memory, page, np.uint64(content))

@@ -11,6 +11,7 @@ import numpy as np
 
 from sharesim.errors import PolicyError
 from sharesim.hypervisor.merge import PENDING, commit, forget_recent, protect
+from sharesim.hypervisor.offers import offer
 from sharesim.machine import tables as t
 from sharesim.machine.mapping import changes_full, log_event, log_full, release_pending
 from sharesim.machine.tables import NONE, ZERO
@@ -307,7 +308,10 @@ class ArrayDriver(Driver):
                 self._stage = cbps.PROTECT
             return ns
         page, partner = self._offer
-        if self._stage == cbps.PROTECT:
+        if self._stage == cbps.PROTECT and cost[0]["paravirtual"]:
+            ns, outcome = offer(memory, cost, page, partner, due)
+            self._stage = cbps.VISIT
+        elif self._stage == cbps.PROTECT:
             ns, outcome = protect(memory, cost, page, partner, due)
             self._stage = cbps.COMMIT if outcome == PENDING else cbps.VISIT
         elif self._stage == cbps.COMMIT:

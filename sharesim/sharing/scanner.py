@@ -87,6 +87,7 @@ class Scanner(Entity):
     def _batch(self, budget: int) -> Steps:
         engine, driver = self.engine, self.driver
         engine.tell_changes()
+        engine.tell_outcomes()
         driver.begin(budget, int(engine.env.now))
         while True:
             now = int(engine.env.now)
@@ -97,6 +98,8 @@ class Scanner(Entity):
             if due > now:
                 yield from self._sleep_until(due)
             engine.frames_may_be_free()
+            if len(engine.memory.offers):
+                engine.tell_guests(batch_is_over=stop == BATCH_END)
             if stop == DRAIN:
                 engine.drain()
             if engine.broken:

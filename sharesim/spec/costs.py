@@ -4,8 +4,9 @@ A profile gives every primitive of :data:`PRIMITIVES` as integer nanoseconds per
 4 KiB page (unless its help says otherwise), with a mark for how far the figure can be trusted and a
 source. A profile may inherit from another one; a figure remembers the profile that it comes from.
 
-Published composites, such as a whole COW break, are targets to compare a run with. They live in a
-section of their own, :func:`load_targets` alone reads them, and no profile can contain one.
+Published composites, such as a whole COW break or a row of lmbench, are targets to compare a run
+with. They live in a section of their own, :func:`load_targets` alone reads them, no profile can
+contain one, and nothing that runs asks for them.
 """
 
 import tomllib
@@ -34,6 +35,17 @@ PRIMITIVES: dict[str, str] = {
     "violation_handler": "the hypervisor's code in a violation, without exit, allocation and copy",
     "native_fault": "the guest's own page fault path, without the zero fill",
     "hypercall": "one hypercall, both ways, without its work",
+    "event": "send an event to a guest and have it taken",
+    "bounce_direct": "direct paging: take a guest's exception and hand it to the guest",
+    "pt_validate": "direct paging: validate and write one page-table entry, within a hypercall",
+    "pt_pin": "direct paging: type a page as page table, or untype it, within a hypercall",
+    "switch_direct": "direct paging: the hypervisor's part of an address-space switch",
+    "bounce_shadow": "shadow paging: take a guest's exception and hand it to the guest",
+    "pt_sync": "shadow paging: trap a guest's page-table write and make it effective",
+    "switch_shadow": "shadow paging: the hypervisor's part of an address-space switch",
+    "shadow_fill": "shadow paging: fill one entry in a hidden fault, without the exit",
+    "shadow_table": "shadow paging: set up one page of shadow tables, or tear it down",
+    "shadow_search": "shadow paging: search one page of shadow tables for a frame's entries",
     "entry_update": "write one P2M, page-table or shadow entry",
     "entry_protect": "write-protect one entry",
     "entry_zap": "clear one entry",
@@ -66,8 +78,6 @@ PRIMITIVES: dict[str, str] = {
     "walk_native_block": "the same, one level of tables, in a 2 MiB mapping",
     "walk_nested_block": "the same, nested tables, backed by a 2 MiB mapping",
     "tlb_entries": "entries of the TLB (a count, not a time)",
-    "address_space_switch": "the guest's own address-space switch",
-    "pt_update": "the guest's own write of one page-table entry",
     "vcpu_switch": "a physical CPU turns from one vCPU to another",
     "foreign_map": "dom0 maps a page of a guest",
     "foreign_unmap": "dom0 unmaps a page of a guest",
@@ -95,7 +105,7 @@ class CostFigure:
     """A key of :data:`MARKS`."""
     source: str
     profile: str
-    """The profile that states the figure; another name than the asked one: it is inherited."""
+    """The profile that states the figure; if another than the one asked for, it is inherited."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +190,26 @@ def load_profile_file(path: str | Path) -> dict[str, CostProfile]:
             raise UserError(f"{where}: profile '{name}' is a shipped one; give yours another name")
     known = {**_shipped(), **declared}
     return {name: _resolve(name, known, where) for name in declared}
+
+
+def find_profile(name: str) -> CostProfile:
+    """The profile that a user names: a shipped one, or one of a file, ``FILE.toml[#PROFILE]``.
+
+    Raises:
+        UserError: there is no such profile or file, or the file is wrong or has several profiles.
+    """
+    path, _, wanted = name.partition("#")
+    if not path.endswith(".toml"):
+        if name not in _shipped() and Path(name).exists():
+            raise UserError(f"{name}: a file of costs ends in .toml")
+        return load_profile(name)
+    profiles = load_profile_file(path)
+    if not wanted and len(profiles) > 1:
+        raise UserError(f"{path} has {', '.join(profiles)}; choose one: {path}#NAME")
+    wanted = wanted or next(iter(profiles))
+    if wanted not in profiles:
+        raise UserError(f"{path} has no profile '{wanted}'{nearest(wanted, profiles)}")
+    return profiles[wanted]
 
 
 def load_targets() -> dict[str, CostTarget]:

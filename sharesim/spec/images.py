@@ -9,6 +9,7 @@ from sharesim.spec.units import PositiveSize, Time
 
 IMAGES = Family("image", "sharesim.images")
 
+MapCount = Annotated[int, Field(ge=1, le=255)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PageClassName = Literal[
     "free", "page-cache", "anonymous", "slab", "page-table", "kernel", "reserved", "unknown"
@@ -28,6 +29,8 @@ class Segment(Spec):
     kernel, a file in the page cache); without it the contents are the guest's own. ``zero`` and
     ``duplicate`` are the fractions of pages that are all zero, and that repeat one of
     ``patterns`` contents of the segment; they are spread evenly by a hash of the page's position.
+    ``map_count`` is how many page-table entries map each page; by default what the VM's
+    ``map_counts`` say of its class.
     """
 
     size: PositiveSize
@@ -36,7 +39,7 @@ class Segment(Spec):
     zero: Fraction = 0.0
     duplicate: Fraction = 0.0
     patterns: Annotated[int, Field(ge=1)] = 16
-    map_count: Annotated[int, Field(ge=1, le=255)] = 1
+    map_count: MapCount | None = None
     pinned: bool = False
     populated: bool = True
 
@@ -68,6 +71,10 @@ class Captured(Image):
     """Which of its guests: name or number."""
     at: Time = 0
     """Time within the capture, from its first snapshot."""
+    page_tables: Literal["data", "typed"] = "data"
+    """What direct paging makes of pages that the capture reports as page tables: contents like any
+    other, equal in all paging modes (the captured guest had none of the machine's frames in them);
+    or typed frames, which are pinned and never shared."""
 
 
 ImageField = member_field(Image, IMAGES)

@@ -16,6 +16,13 @@ _FALSE = ("false", "no", "off", "0")
 _LARGEST_EXPONENT = 400
 
 
+def value_text(value: Any) -> str:
+    """A value as ``--set`` would take it."""
+    if isinstance(value, list | tuple):
+        return ",".join(value_text(one) for one in value)
+    return str(value)
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One parameter of the function ``scenario``."""
@@ -164,14 +171,14 @@ def _parse_otherwise(annotation: Any, text: str) -> Any:
 
 
 def _readings(text: str) -> list[Any]:
-    """What a text may stand for: JSON, a list with commas, or itself."""
+    """What a text may stand for: JSON, a list with commas, a list of one, or itself."""
     values: list[Any] = []
     try:
         values.append(json.loads(text))
     except (ValueError, RecursionError):
         if "," in text:
             values.append([part.strip() for part in text.split(",")])
-    return [*values, text]
+    return [*values, [text], text]
 
 
 _READERS: dict[Any, Callable[[str], Any]] = {

@@ -8,13 +8,13 @@ from pydantic import Field, model_validator
 
 from sharesim.errors import UserError, nearest
 from sharesim.spec.base import Spec
-from sharesim.spec.images import ImageField, Segments
+from sharesim.spec.images import ImageField, MapCount, PageClassName, Segments
+from sharesim.spec.paging import Nested, PagingField
 from sharesim.spec.policies import Cbps, PolicyField
 from sharesim.spec.units import PositiveSize, PositiveTime, Size, Time, show_size
 from sharesim.spec.workloads import Idle, WorkloadField
 
-Paging = Literal["native", "nested"]
-Design = Literal["none", "transparent"]
+Design = Literal["none", "transparent", "paravirtual"]
 Weight = Annotated[int, Field(ge=1, le=1 << 20)]
 
 
@@ -75,6 +75,8 @@ class VM(Spec):
     """What each of its vCPUs does."""
     start: Time = 0
     stop: Time | None = None
+    map_counts: dict[PageClassName, MapCount] = Field(default_factory=dict)
+    """How many page-table entries map a page of a class, where it is not 1."""
     populate: Literal["boot", "demand", "clone"] = "demand"
     """When its pages get frames: all at start (scrubbed to zero), on first touch, or as
     copy-on-write clones of ``clone_of``. What its image has stored is there from the start."""
@@ -84,6 +86,8 @@ class VM(Spec):
     mergeable: bool = True
     """Whether the scanner looks at it."""
     balloon: Balloon = Balloon()
+    willing: bool = True
+    """Whether it takes offers to share (paravirtual design); an unwilling guest shares nothing."""
 
     model_config = Spec.model_config | {"populate_by_name": True}
 
@@ -114,6 +118,21 @@ class Scanner(Spec):
     start: Time = 0
 
 
+class Paravirtual(Spec):
+    """How guests take part in sharing, where the design is paravirtual."""
+
+    cow: Literal["upcall", "hypervisor"] = "upcall"
+    """Who breaks a share: the guest, to which the fault is handed; or the hypervisor, which mends
+    the faulting entry only, so that the page's other mappings fault later."""
+    ring: Annotated[int, Field(ge=1, le=256)] = 256
+    """Offers that a guest's ring holds; more are dropped, to be made again in the next pass."""
+    expiry: PositiveTime = 1_000_000_000
+    """Offers older than this are void."""
+    free_pages: Literal["share", "balloon"] = "share"
+    """What a guest does with offered pages that it knows to be free: shares them like others, or
+    gives them to its balloon."""
+
+
 class Sharing(Spec):
     """How memory is shared."""
 
@@ -122,6 +141,7 @@ class Sharing(Spec):
     scanner: Scanner = Scanner()
     last_sharer: Literal["copy", "reuse"] = "reuse"
     """What a write to a shared frame with one mapping left does: copy it, or take it over."""
+    paravirtual: Paravirtual = Paravirtual()
     split_blocks: bool = True
     """Whether 2 MiB blocks are split to share a page inside; otherwise they are not shared."""
 
@@ -142,7 +162,8 @@ class Scenario(Spec):
     """By default a 200th of the duration, in whole sync quanta."""
     host: Host = Host()
     vms: Annotated[tuple[VM, ...], Field(min_length=1, max_length=4096)]
-    paging: Paging = "nested"
+    paging: PagingField = Nested()
+    """How guest page tables are virtualized: a name, or a paging mode with its parameters."""
     sharing: Sharing | None = Sharing()
     baseline: bool = False
     """Also run the pairs without sharing (P1) and native without sharing (P0)."""
@@ -166,13 +187,22 @@ class Scenario(Spec):
         self._check_cpus()
         if self.warmup >= self.duration:
             raise ValueError("warmup: must be shorter than duration")
-        if self.shares and self.paging == "native":
-            raise ValueError(
-                "paging 'native' with sharing design 'transparent': transparent sharing needs a map"
-                " from guest pages to machine frames that the guest cannot see; use paging"
-                " 'nested', or sharing design 'none'"
-            )
+        self._check_paging()
         return self
+
+    def _check_paging(self) -> None:
+        name = self.paging.registered_name()
+        design = self.sharing.design if self.sharing is not None else "none"
+        if design not in self.paging.designs:
+            raise ValueError(
+                f"paging '{name}' with sharing design '{design}': {self.paging.why}; sharing design"
+                " 'none' always works"
+            )
+        if self.host.backing == "2 MiB" and not self.paging.blocks:
+            raise ValueError(
+                f"host.backing '2 MiB' with paging '{name}': its tables map 4 KiB pages; use"
+                " backing '4 KiB', or paging 'nested'"
+            )
 
     def _check_names(self) -> None:
         names = [vm.name for vm in self.vms]

@@ -1,5 +1,6 @@
 """Scenario scripts: a Python file whose function ``scenario`` makes a :class:`Scenario`.
 
+Or its function ``study`` makes a :class:`Study` of several scenarios; a script has one of the two.
 The function's annotated parameters, all with defaults, are what ``--set`` and a sweep can vary; its
 docstring is its help, with lines ``name: help`` for the parameters. A ``scenario.json``, or the run
 folder that holds one, loads too and has no parameters.
@@ -17,15 +18,22 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sharesim.errors import UserError, nearest
 from sharesim.spec.parameters import Parameter, parameter_of, parse_value
 from sharesim.spec.scenario import Scenario
+from sharesim.study import STUDY_FILE, Row, Study, runs_within
 
-FUNCTION = "scenario"
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from sharesim.results.run import Run
+
+FUNCTIONS = ("scenario", "study")
 SCENARIO_FILE = "scenario.json"
 CODE_FOLDER = "code"
 
@@ -48,6 +56,8 @@ class Target:
     help: str = ""
     parameters: dict[str, Parameter] = field(default_factory=dict)
     function: Callable[..., Any] | None = None
+    makes: str = "scenario"
+    """The name of the function: ``"scenario"`` or ``"study"``."""
     text: str | None = None
     """The JSON of a target that is no script."""
 
@@ -57,6 +67,11 @@ class Target:
         return self.function is not None
 
     @property
+    def is_study(self) -> bool:
+        """Whether its function makes a study, not a scenario."""
+        return self.is_script and self.makes == "study"
+
+    @property
     def run_folder(self) -> Path | None:
         """The run folder it was taken from, if any."""
         beside = self.path.parent / "summary.json"
@@ -64,18 +79,36 @@ class Target:
 
     def build(self, settings: Mapping[str, Any] | None = None) -> Scenario:
         """The scenario, with parameters as given; UserError for whatever is wrong with them."""
+        if self.is_study:
+            raise UserError(f"{self.path} is a study of several scenarios; a single one is needed")
+        if self.function is None:
+            for name in settings or {}:
+                self._require(name)
+            return Scenario.from_json(self.text or "", str(self.path))
+        value: Scenario = self._call(settings, Scenario)
+        return value if value.title else value.model_copy(update={"title": self.name})
+
+    def build_study(self, settings: Mapping[str, Any] | None = None) -> Study:
+        """The study of a script that :attr:`is_study`; UserError as of :meth:`build`."""
+        return ScriptedStudy(self._call(settings, Study), self)
+
+    def code(self) -> dict[str, Path]:
+        """The script and what it imported from its folder: path to keep it at, and source."""
+        module = getattr(self.function, "__module__", "")
+        return {self.path.name: self.path.resolve(), **code_files([module])}
+
+    def _call(self, settings: Mapping[str, Any] | None, wanted: type) -> Any:
+        """What the script's function returns, which has to be a ``wanted``."""
         settings = dict(settings or {})
         for name in settings:
             self._require(name)
-        if self.function is None:
-            return Scenario.from_json(self.text or "", str(self.path))
-        value = _guarded(self.path, "scenario()", lambda: self.function(**settings))  # type: ignore[misc]
-        if not isinstance(value, Scenario):
+        assert self.function is not None
+        call = f"{self.makes}()"
+        value = _guarded(self.path, call, partial(self.function, **settings))
+        if not isinstance(value, wanted):
             raise UserError(
-                f"{self.path}: scenario() returned {_kind(value)}; it must return a Scenario"
+                f"{self.path}: {call} returned {_kind(value)}; it must return a {wanted.__name__}"
             )
-        if not value.title:
-            value = value.model_copy(update={"title": self.name})
         return value
 
     def parse(self, assignments: Sequence[str]) -> dict[str, Any]:
@@ -103,6 +136,33 @@ class Target:
         return self.parameters[name]
 
 
+class ScriptedStudy(Study):
+    """A script's study, whose errors become messages with their place in the script."""
+
+    def __init__(self, study: Study, target: Target) -> None:
+        self._study = study
+        self._path = target.path
+        # Constants of a class elsewhere; this class stands in for many.
+        self.name = study.name or target.name  # type: ignore[misc]
+        self.title = study.title or target.help.partition("\n")[0]  # type: ignore[misc]
+
+    def runs(self) -> dict[str, Scenario]:
+        """See :meth:`Study.runs`, as for all others."""
+        return self._guarded("runs()", self._study.runs)
+
+    def rows(self, runs: Mapping[str, "Run"]) -> list[Row]:
+        return self._guarded("rows()", partial(self._study.rows, runs))
+
+    def notes(self, runs: Mapping[str, "Run"]) -> list[str]:
+        return self._guarded("notes()", partial(self._study.notes, runs))
+
+    def picture(self, runs: Mapping[str, "Run"], rows: list[Row]) -> "Figure | None":
+        return self._guarded("picture()", partial(self._study.picture, runs, rows))
+
+    def _guarded(self, what: str, action: Callable[[], Any]) -> Any:
+        return _guarded(self._path, what, action)
+
+
 def load_target(place: str | Path) -> Target:
     """A script ``.py``, a ``scenario.json`` or a run folder; UserError when it is none of them."""
     path, text = _read(Path(place))
@@ -121,6 +181,12 @@ def _read(path: Path) -> tuple[Path, str]:
     """The file that a path means, and its text."""
     try:
         if path.is_dir():
+            if (path / STUDY_FILE).is_file():
+                code = path / CODE_FOLDER
+                raise UserError(
+                    f"{path} holds a study: give its script, if {code} has it, or one of its runs;"
+                    f" {runs_within(path)}"
+                )
             if not (path / SCENARIO_FILE).is_file():
                 raise UserError(f"{path} is a folder without {SCENARIO_FILE}, so no run folder")
             path = path / SCENARIO_FILE
@@ -201,29 +267,39 @@ def _near(path: Path) -> str:
 
 def _load_script(path: Path) -> Target:
     module = _import(path)
-    function = getattr(module, FUNCTION, None)
-    if not inspect.isfunction(function):
-        found = "has no function" if function is None else f"has {_kind(function)} called"
-        raise UserError(
-            f"{path} {found} '{FUNCTION}'; a scenario script defines"
-            f" `def {FUNCTION}(vms: int = 4) -> Scenario`"
-        )
+    makes = _function_of(module, path)
+    function = getattr(module, makes)
+    place = f"{path}:{function.__code__.co_firstlineno}: {makes}()"
     try:
         signature = inspect.signature(function, eval_str=True)
     except Exception as error:  # an annotation may be any expression
-        raise UserError(f"{_place(path, function)}: its annotations fail: {error}") from None
+        raise UserError(f"{place}: its annotations fail: {error}") from None
     text, helps = split_help(inspect.getdoc(function) or "", list(signature.parameters))
     if not text:
         text = (module.__doc__ or "").strip()
     parameters = {
-        name: parameter_of(one, helps.get(name, ""), _place(path, function))
+        name: parameter_of(one, helps.get(name, ""), place)
         for name, one in signature.parameters.items()
     }
-    return Target(path, path.stem, text, parameters, function)
+    return Target(path, path.stem, text, parameters, function, makes)
 
 
-def _place(path: Path, function: Any) -> str:
-    return f"{path}:{function.__code__.co_firstlineno}: {FUNCTION}()"
+def _function_of(module: ModuleType, path: Path) -> str:
+    """The name of the one function that a script is about."""
+    named = {name: getattr(module, name) for name in FUNCTIONS if hasattr(module, name)}
+    found = [name for name, value in named.items() if inspect.isfunction(value)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UserError(
+            f"{path} has functions 'scenario' and 'study', but can be only one of them; give the"
+            " other one another name, also where it is imported"
+        )
+    found = [f"{_kind(value)} called '{name}'" for name, value in named.items()]
+    held = " and ".join(found) or "no function 'scenario' or 'study'"
+    raise UserError(
+        f"{path} has {held}; a scenario script defines `def scenario(vms: int = 4) -> Scenario`"
+    )
 
 
 def _import(path: Path) -> ModuleType:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -17,21 +17,35 @@ from sharesim.errors import UserError
 from sharesim.machine.tables import CAUSES, EVENT_KINDS
 from sharesim.results.recorder import (
     EVENT_COLUMNS,
+    HELD,
     HOST_COLUMNS,
     POLICY_COLUMNS,
     VM_COLUMNS,
 )
 from sharesim.spec.costs import MARKS, PRIMITIVES, profile_names
-from sharesim.spec.images import Segment
+from sharesim.spec.images import Captured, Segment
+from sharesim.spec.paging import PAGINGS, Direct, Shadow
 from sharesim.spec.policies import Cbps, PolicySpec
-from sharesim.spec.scenario import VM, Balloon, Costs, Host, Scanner, Scenario, Sharing
+from sharesim.spec.scenario import (
+    VM,
+    Balloon,
+    Costs,
+    Design,
+    Host,
+    Paravirtual,
+    Scanner,
+    Scenario,
+    Sharing,
+)
 from sharesim.spec.script import forget_scripts
-from sharesim.spec.workloads import Accessing, Replay
+from sharesim.spec.units import show_time
+from sharesim.spec.workloads import Accessing, PageTableActivity, Replay
+from sharesim.study import ROW_FIELDS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-RUNS_COMMANDS = ("first-scenario.md",)
-"""Pages whose shell commands are run too, where their scripts are."""
+RUNS_COMMANDS = ("first-scenario.md", "studies.md")
+"""Pages whose shell commands are run too, where their scripts are; published results are not."""
 BLOCK = re.compile(r"(?:<!-- file: (\S+) -->\n)?^```(\w+)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 
@@ -90,7 +104,8 @@ def test_code_of_a_page_runs(
             elif language == "sh" and page.name in RUNS_COMMANDS:
                 for line in text.splitlines():
                     words = shlex.split(line, comments=True)
-                    if words[:1] == ["sharesim"]:
+                    published = words[1:2] == ["reproduce"] and "--list" not in words
+                    if words[:1] == ["sharesim"] and not published:
                         assert main(words[1:]) == 0, line
     finally:
         forget_scripts()
@@ -127,7 +142,8 @@ def test_command_lines_parse(page: Path) -> None:
         assert not left, words
         if words[0] == "list":
             assert options.kind in KINDS
-            assert options.profile in (None, *profile_names())
+            files = [name for name, _, _ in blocks(page) if name]
+            assert (options.profile or "").partition("#")[0] in ("", *profile_names(), *files)
         target = getattr(options, "target", "")
         if target.startswith("scenarios/"):
             check_settings(ROOT / target, getattr(options, "settings", []))
@@ -224,10 +240,110 @@ def test_summary_is_documented(run: Run) -> None:
 
 def test_fields_of_scenarios_are_documented() -> None:
     known = " ".join(quoted("scenario.md"))
-    for spec in (Scenario, Host, VM, Balloon, Costs, Scanner, Sharing, Segment, Accessing, Cbps):
+    specs = (Scenario, Host, VM, Balloon, Costs, Scanner, Sharing, Segment, Captured, Accessing,
+             Cbps, PageTableActivity, Shadow, Direct, Paravirtual)  # fmt: skip
+    for spec in specs:
         for field, info in spec.model_fields.items():
             assert re.search(rf"\b{info.alias or field}\b", known), f"{spec.__name__}.{field}"
     assert not set(Replay.model_fields) - {"ops", "for_"} - quoted("captures.md")
+
+
+def table(page: str, section: str, number: int = 0) -> dict[str, list[str]]:
+    """A table of a section, by its first cells; the header under the name ''."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    part = re.split(r"^## ", text.split(f"## {section}\n")[1], flags=re.MULTILINE)[0]
+    chosen = re.findall(r"(?:^\|.*\n)+", part, re.MULTILINE)[number]
+    header, _, *rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in chosen.splitlines()
+    ]
+    return {"": header[1:]} | {row[0].strip("`"): row[1:] for row in rows}
+
+
+def test_legal_pairs_are_those_documented() -> None:
+    rows = table("model.md", "Two axes")
+    designs = [re.findall(r"`(\w+)`", cell)[0] for cell in rows.pop("")]
+    assert set(designs) == set(get_args(Design))
+    assert set(rows) == {name for name, _ in PAGINGS}
+    for name, mode in PAGINGS:
+        allowed = {design for design, cell in zip(designs, rows[name], strict=True)
+                   if cell.startswith("yes")}  # fmt: skip
+        assert allowed == set(mode.designs), name
+        assert f"\n## {name}\n" in (ROOT / "docs" / "paging.md").read_text(encoding="utf-8")
+
+
+def test_options_of_paging_modes_and_designs_are_explained() -> None:
+    assert {f for mode in (Shadow, Direct) for f in mode.model_fields} <= quoted("scenario.md")
+    shown = table("paravirtual.md", "Options")
+    assert set(shown) - {""} == set(Paravirtual.model_fields)
+    for field, info in Paravirtual.model_fields.items():
+        default = show_time(info.default) if field == "expiry" else str(info.default)
+        assert shown[field][0].strip('`"') == default, field
+
+
+def value_of(formula: str, primitives: dict[str, int]) -> int:
+    """What a formula of the docs makes of figures, as in "2 (`hypercall` + `pt_pin`)"."""
+    plain = re.sub(r"`(\w+)`", lambda name: str(primitives[name[1]]), formula)
+    plain = re.sub(r"(\d) (?=[\d(])", r"\1 * ", plain)
+    assert re.fullmatch(r"[\d+*() ]+", plain), formula
+    return int(eval(plain))
+
+
+FIGURES = {key: (at + 3) ** 5 for at, key in enumerate(PRIMITIVES)}
+"""Figures of which no two sums are equal by chance."""
+
+
+def test_costs_of_faults_are_those_documented() -> None:
+    rows = table("paging.md", "What faults cost")
+    words = {"exit": "`exit`", "handler": "`violation_handler`", "entry": "`entry_update`"}
+    faults = {
+        "first touch of a page": "populate_fault",
+        "an entry is not in place": "refill_fault",
+        "write to a read-only page": "write_fault",
+    }
+    for at, name in enumerate(cell.strip("`") for cell in rows[""]):
+        costs = PAGINGS.find(name)().runtime(FIGURES).cost_row()[0]
+        for row, fault in faults.items():
+            formula = re.sub(r"(?<!`)\b(exit|handler|entry)\b", lambda m: words[m[1]],
+                             rows[row][at].partition(":")[0])  # fmt: skip
+            if formula:
+                assert value_of(formula, FIGURES) == costs[fault], (name, row)
+
+
+def test_costs_of_page_table_activity_are_those_documented() -> None:
+    figures = FIGURES
+    rows = table("paging.md", "What a mode is made of")
+    for name, mode in PAGINGS:
+        costs = mode().runtime(figures).cost_row()[0]
+        fault, _, of_table, switch = rows[name]
+        assert value_of(fault, figures) == costs["guest_fault"] + costs["single_update"], name
+        assert value_of(of_table, figures) == costs["new_table"], name
+        if switch != "longer walks":
+            assert value_of(switch, figures) == costs["address_switch"], name
+            assert costs["walk"] == costs["walk_native"]
+        else:
+            assert costs["address_switch"] == 0 and costs["walk"] != costs["walk_native"]
+    batches = rows["direct"][1]
+    costs = PAGINGS.find("direct")().runtime(figures).cost_row()[0]
+    named = [figures[key] for key in re.findall(r"`(\w+)`", batches)]
+    assert named == [costs["batch_update"], costs["batch_call"]]
+
+
+def test_counters_of_the_paravirtual_design_are_explained() -> None:
+    known = quoted("paravirtual.md")
+    ours = {name for name in HOST_COLUMNS if name.startswith("offer")}
+    assert not {*ours, "upcalls", "breaks_without_copy", "updates_refused"} - known
+    steps = {"offer", "consent", "refuse", "expire", "share", "rewrite"}
+    assert steps <= known and steps <= set(EVENT_KINDS)
+
+
+def test_what_the_hypervisor_holds_is_explained() -> None:
+    assert {f"{kind}_pages" for kind in HELD} <= quoted("paging.md")
+
+
+def test_rows_of_studies_are_explained() -> None:
+    text = (ROOT / "docs" / "studies.md").read_text(encoding="utf-8")
+    for field in {"tolerance", "within", "relation", "mark", "note"} & set(ROW_FIELDS):
+        assert field in text
 
 
 def test_costs_are_documented() -> None:

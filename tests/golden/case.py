@@ -10,9 +10,18 @@ from typing import Any
 
 from sharesim.spec.costs import PRIMITIVES
 from sharesim.spec.images import Segment, Segments
+from sharesim.spec.paging import Nested, PagingSpec
 from sharesim.spec.policies import Cbps
-from sharesim.spec.scenario import VM, Costs, Host, Scanner, Scenario, Sharing
-from sharesim.spec.workloads import Idle, Phases, RandomAccess, Sequential, Workload
+from sharesim.spec.scenario import VM, Costs, Host, Paravirtual, Scanner, Scenario, Sharing
+from sharesim.spec.workloads import (
+    CpuBound,
+    Idle,
+    PageTableActivity,
+    Phases,
+    RandomAccess,
+    Sequential,
+    Workload,
+)
 
 US = 1_000
 SEED = 1_374_196_614
@@ -38,6 +47,34 @@ FAULT = {"exit": 50, "frame_alloc": 5, "copy_cold": 70, "zero_fill_cold": 60, "e
 """Costs of faults: a COW break is 50 + 20 + 5 + 70 = 145 us, or 135 with a zero fill instead
 of the copy; taking a frame over 50 + 20 = 70; a first touch 50 + 5 + 60 + 20 = 135; a refill
 50 + 20 = 70."""
+
+SHADOW = {
+    "violation_handler": 40,
+    "shadow_fill": 15,
+    "shadow_table": 7,
+    "shadow_search": 9,
+    "rmap_step": 1,
+    "entry_zap": 6,
+    "bounce_shadow": 110,
+    "pt_sync": 35,
+    "switch_shadow": 80,
+}
+"""What shadow paging adds to FAULT: a hidden fault is 50 + 15 = 65 us, 72 with a table to be set up
+for it; a first touch 50 + 40 + 15 + 5 + 60 + 20 = 190, 197 with a table; a COW break of one entry
+50 + 40 + 5 + 70 + 20 = 185; an entry is found in 1, protected in 10, cleared in 6."""
+
+DIRECT = {
+    "hypercall": 12,
+    "bounce_direct": 8,
+    "pt_validate": 3,
+    "pt_pin": 11,
+    "switch_direct": 25,
+    "frame_alloc": 5,
+    "copy_cold": 70,
+    "zero_fill_cold": 60,
+}
+"""Costs of direct paging: a guest's fault with its update is 8 + 12 + 3 = 23 us, a batch of n
+updates 12 + 3n, a page table made and dropped 2 x (12 + 11) = 46."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +167,20 @@ def write(page: int = 0, leaves: str = "unique") -> Workload:
     )  # fmt: skip
 
 
+def switch() -> Workload:
+    """A switch to another address space, then 10 us of work."""
+    return page_tables(10, switches=1)
+
+
+def page_tables(us: int, **activity: int) -> Workload:
+    """One operation that works on the guest's page tables; natively it takes so many us in all.
+
+    Its ``faults`` are on the guest's first page. The work is spread evenly over its steps.
+    """
+    counts = PageTableActivity(**activity)
+    return CpuBound(region=1, op_time=us * US, ops=1, activity=counts)
+
+
 def script(*parts: int | Workload) -> Phases:
     """A guest that follows a script: idle for so many us, or a workload; idle at its end."""
     phases = tuple(Idle(for_=part * US) if isinstance(part, int) else part for part in parts)
@@ -148,6 +199,7 @@ def run(
     cpus: int = 4,
     sharing: Sharing | None = None,
     sample_us: int | None = None,
+    paging: PagingSpec | None = None,
     **host: Any,
 ) -> Scenario:
     """A scenario of ``us`` microseconds in exact mode, all invariants checked."""
@@ -161,6 +213,7 @@ def run(
         events=True,
         host=Host(cpus=cpus, costs=cost, **host),
         vms=vms,
+        paging=paging or Nested(),
         sharing=sharing,
     )
 
@@ -172,12 +225,18 @@ def scan(
     scanner: Scanner | None = None,
     last_sharer: str = "reuse",
     split_blocks: bool = True,
+    paravirtual: Paravirtual | None = None,
     **policy: Any,
 ) -> Sharing:
-    """cbps that visits so many pages at each wake-up, at time 0 and then each ``every_us``."""
+    """cbps that visits so many pages at each wake-up, at time 0 and then each ``every_us``.
+
+    The design is transparent, unless ``paravirtual`` is given.
+    """
     return Sharing(
+        design="paravirtual" if paravirtual else "transparent",
         policy=Cbps(scan_rate=pages * 1e6 / every_us, wake_period=every_us * US, **policy),
         scanner=scanner or Scanner(),
         last_sharer=last_sharer,
         split_blocks=split_blocks,
+        paravirtual=paravirtual or Paravirtual(),
     )

@@ -5,9 +5,12 @@ from tests.golden import (  # noqa: F401  (each registers its cases)
     cases_cpu,
     cases_memory,
     cases_merge,
+    cases_paravirtual,
+    cases_paravirtual_race,
     cases_place,
     cases_race,
     cases_scan,
+    cases_shadow,
 )
 from tests.golden.case import CASES
 

@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 
 from sharesim.guest.balloon import deflate, inflate
-from sharesim.hypervisor.fault import WAIT, fault, needs_fault
+from sharesim.hypervisor.design import set_design, set_digest
+from sharesim.hypervisor.fault import WAIT, WRITE, fault, needs_fault
 from sharesim.hypervisor.merge import (
     MERGED,
     PENDING,
     commit,
     protect,
 )
-from sharesim.hypervisor.paging import PAGING_MODES, set_sharing
+from sharesim.hypervisor.offers import driver_step, has_work, offer
 from sharesim.machine import tables as t
 from sharesim.machine.check import BREACHES, check_all
 from sharesim.machine.mapping import (
+    clear_flag,
     clone_vm,
     populate,
     release,
@@ -28,8 +30,12 @@ from sharesim.machine.mapping import (
     stop_vm,
     store,
 )
-from sharesim.machine.tables import NONE, allocate, with_log
+from sharesim.machine.tables import NONE, allocate, with_log, with_offers, with_shadow_tables
 from sharesim.spec.costs import load_profile
+from sharesim.spec.paging import Nested, PagingSpec
+from sharesim.spec.scenario import Sharing
+
+NESTED, TRANSPARENT = Nested(), Sharing()
 
 
 class Bench:
@@ -49,6 +55,9 @@ class Bench:
         bits: int | None = None,
         last_sharer: str = "reuse",
         split_blocks: bool = True,
+        paging: PagingSpec = NESTED,
+        sharing: Sharing = TRANSPARENT,
+        pool: int = 64,
     ) -> None:
         self.mem = with_log(
             allocate(sum(vms), frames, len(vms), len(vms) * vcpus, check=True), 4096
@@ -60,15 +69,23 @@ class Bench:
             row["first"], row["pages"] = self.firsts[number], size
             row["vcpu_first"], row["vcpus"] = number * vcpus, vcpus
             self.mem.vcpus["vm"][number * vcpus : (number + 1) * vcpus] = number
+        self.mem.vms["willing"], self.mem.vms["pool"] = 1, pool
+        if paging.registered_name() == "shadow":
+            self.mem = with_shadow_tables(self.mem)
+            self.mem.pages["flags"] |= np.uint16(t.REFILL)
+        if sharing.design == "paravirtual":
+            self.mem = with_offers(self.mem)
         self.mem.vcpus["running"] = 1
         self.mem.vcpus["refill_entries"] = 100
         self.primitives = load_profile("modern-x86-ept").table()
-        self.cost = PAGING_MODES["nested"](self.primitives).cost_row()
-        set_sharing(self.cost, self.primitives, digest="sfh", bits=bits or 32, verify=verify)
+        self.cost = paging.runtime(self.primitives).cost_row()
+        set_digest(self.cost, self.primitives, digest="sfh", bits=bits or 32, verify=verify)
+        set_design(self.cost, self.primitives, sharing)
         self.cost[0]["last_sharer_copy"] = int(last_sharer == "copy")
         self.cost[0]["split_blocks"] = int(split_blocks)
         self.cost[0]["quantum"] = 1_000
         self.time = 0
+        self.causes: list[int] = []
         self._counts = np.zeros(frames, np.int64)
         for number in range(len(vms)) if started is None else started:
             start_vm(self.mem, number)
@@ -120,21 +137,27 @@ class Bench:
 
     # Doing
 
-    def access(self, page: int, *, write: bool) -> int | None:
-        """Fault until the access goes through; its ns, or None when no frame is free."""
+    def access(self, page: int, *, write: int) -> int | None:
+        """Fault until the access goes through; its ns, or None when no frame is free.
+
+        ``write`` is READ, WRITE or OVERWRITE of a fault. What the faults are booked as is left in
+        ``causes``.
+        """
         me, spent = int(self.mem.vms[self.vm_of(page)]["vcpu_first"]), 0
+        self.causes = []
         for _ in range(4):
-            if not needs_fault(self.mem, page, write):
+            if not needs_fault(self.mem, self.cost, me, page, int(write)):
                 return spent
-            ns, stop, _cause = fault(self.mem, self.cost, me, page, write, self.time, self.time)
+            ns, stop, cause = fault(self.mem, self.cost, me, page, int(write), self.time, self.time)
             if stop == WAIT:
                 return None
             spent += int(ns)
+            self.causes.append(int(cause))
         raise AssertionError("an access faults without end")
 
-    def write(self, page: int, content: int) -> bool:
+    def write(self, page: int, content: int, how: int = WRITE) -> bool:
         """The guest writes a page; False when it must wait for a frame."""
-        if self.access(page, write=True) is None:
+        if self.access(page, write=how) is None:
             return False
         store(self.mem, page, np.uint64(content))
         return True
@@ -143,6 +166,8 @@ class Bench:
         """Give pages without frames their contents, as an image does."""
         for page, content in contents.items():
             assert populate(self.mem, self.vm_of(page), page, np.uint64(content))
+            if len(self.mem.shadow):  # its entries are filled on first use
+                self.set_flags(page, t.REFILL)
 
     def protect(self, page: int, partner: int) -> int:
         """First step of a merge; its outcome."""
@@ -170,6 +195,58 @@ class Bench:
         """A merge that has to succeed."""
         assert self.merge(page, partner) == MERGED
 
+    def offer(self, page: int, partner: int) -> int:
+        """The paravirtual design's step in place of a merge; its outcome."""
+        _ns, outcome = offer(self.mem, self.cost, page, partner, self.time)
+        return int(outcome)
+
+    def look_at(self, *pages: int) -> None:
+        """The scanner reads pages: from now on it is known whether they are written."""
+        for page in pages:
+            clear_flag(self.mem, page, t.DIRTY)
+
+    def notify(self, vm: int) -> None:
+        """The event that tells a guest of its offers."""
+        self.mem.vms[vm]["notified"] = 1
+
+    def drive(self, vm: int) -> int | None:
+        """The next step of a guest's driver, on its first vCPU; its ns, or None: nothing to do."""
+        if not has_work(self.mem, vm):
+            return None
+        me = int(self.mem.vms[vm]["vcpu_first"])
+        return int(driver_step(self.mem, self.cost, me, vm, self.time, self.time))
+
+    def answer(self, vm: int) -> int:
+        """A guest's driver is told of its offers and goes through all of its steps; their ns."""
+        self.notify(vm)
+        spent = 0
+        while (ns := self.drive(vm)) is not None:
+            spent += ns
+        return spent
+
+    def stage(self, vm: int) -> int:
+        """What a guest's driver does next."""
+        return int(self.mem.vms[vm]["driver_stage"])
+
+    def ring(self, vm: int) -> list[tuple[int, int, int]]:
+        """(page, partner, state) of each offer on a guest's ring, in order."""
+        row = self.mem.vms[vm]
+        places = (int(row["offer_head"]) + np.arange(int(row["offer_count"]))) % t.RING
+        slots = self.mem.offers[vm, places]
+        return [(int(slot["page"]), int(slot["partner"]), int(slot["state"])) for slot in slots]
+
+    def outcomes(self) -> list[tuple[int, int, int]]:
+        """(page, partner, outcome) of offers, as the policy will be told them."""
+        return [tuple(row) for row in self.mem.outcomes[: self.total(t.T_OUTCOME_COUNT)].tolist()]
+
+    def held(self, vm: int) -> list[int]:
+        """Frames that wait for a guest's flush."""
+        frames, frame = [], int(self.mem.vms[vm]["held_head"])
+        while frame != NONE:
+            frames.append(frame)
+            frame = int(self.mem.frames[frame]["head"])
+        return frames
+
     def release(self, page: int) -> None:
         """The guest gives a page back."""
         release(self.mem, self.vm_of(page), page, 0)
@@ -190,6 +267,9 @@ class Bench:
     def clone(self, vm: int, parent: int) -> None:
         """A guest starts as a copy-on-write clone."""
         clone_vm(self.mem, vm, parent)
+        if len(self.mem.shadow):  # as the engine does: no entry is in place before its first use
+            for page in range(self.firsts[vm], self.firsts[vm] + self.sizes[vm]):
+                self.set_flags(page, t.REFILL)
         start_vm(self.mem, vm)
 
     def set_flags(self, page: int, mask: int) -> None:

@@ -63,6 +63,21 @@ def test_force_replaces_a_run_folder_only(tmp_path: Path) -> None:
     assert names(other) == ["thesis.tex"]
 
 
+def test_a_study_is_written_and_replaced_alike(tmp_path: Path) -> None:
+    for force in (False, True):
+        with new_run_folder(tmp_path / "s", force=force, main_file="study.json") as folder:
+            folder.write_json("study.json", {"forced": force})
+            run = folder.subfolder("runs/one")
+            run.write_text("scenario.json", "{}")
+            assert run.path == folder.path / "runs" / "one"
+            folder.finish()
+    assert names(tmp_path) == ["s"]
+    assert names(tmp_path / "s") == ["runs", "study.json"]
+    assert "true" in (tmp_path / "s" / "study.json").read_text()
+    write(tmp_path / "s", force=True)  # a run may take the place of a study
+    assert names(tmp_path / "s") == ["code", "scenario.json"]
+
+
 def test_an_empty_folder_is_as_good_as_none(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     assert (write(tmp_path / "run") / "scenario.json").read_text() == "new"
@@ -128,7 +143,8 @@ def test_files_are_compared_byte_for_byte(tmp_path: Path) -> None:
     one, other = write(tmp_path / "one", "a"), write(tmp_path / "other", "a")
     assert same_files(one, other) == []
     (other / "summary.json").write_text("{}")
-    assert same_files(one, other) == ["summary.json"]
+    (one / "timeline-P1.parquet").write_bytes(b"of a pair")
+    assert same_files(one, other) == ["summary.json", "timeline-P1.parquet"]
 
 
 def test_a_finished_run_can_be_read_back(tmp_path: Path) -> None:

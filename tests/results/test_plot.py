@@ -140,6 +140,16 @@ def test_default_picture_has_four_titled_panels_with_units() -> None:
     assert "quickstart" in texts(figure)
 
 
+def test_memory_that_paging_holds_is_told_beside_what_is_free() -> None:
+    timeline = synthetic_timeline()
+    timeline["policy_table_pages"] = np.where(timeline.entity == "host", 256, np.nan)
+    assert not any("held by the hypervisor" in text for text in texts(plot_timeline(timeline)))
+    timeline["shadow_pool_pages"] = np.where(timeline.entity == "host", 512, np.nan)
+    remark = plot_timeline(timeline).axes[0].get_title(loc="right")
+    assert remark.endswith("held by the hypervisor: 3 MiB")
+    assert remark.startswith("free on the host: ")
+
+
 def test_areas_and_realised_share_follow_the_table() -> None:
     table = synthetic_timeline()
     host = table[table["entity"] == "host"]

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from sharesim.results.progress import Aborted, Bar, Interrupts, observer
+from sharesim import VM, Scenario, Segment, Segments, Sharing
+from sharesim.results.progress import Aborted, Bar, Interrupts, StudyBar, observer
 from sharesim.simulate import Moment
 
 
@@ -32,6 +33,32 @@ def test_the_bar_shows_time_speed_and_saving_of_each_run() -> None:
     assert "with sharing (1/2)" in text
     assert "without sharing (2/2)" in text
     assert "x real time, saved 2 MiB" in text
+    assert "100%" in text
+
+
+def test_a_studys_bar_shows_which_of_its_runs_is_under_way() -> None:
+    image = Segments(segments=(Segment(size="1 MiB"),))
+    one = Scenario(duration="1 s", vms=[VM(name="a", image=image)], sharing=Sharing())
+    paired = one.model_copy(update={"baseline": True})
+    stream = io.StringIO()
+    bar = StudyBar("thesis", {"good": one, "paired": paired}, stream)
+    seen = []
+
+    def see(part: float, label: str = "with sharing") -> None:
+        bar(moment(part, label))
+        seen.append(bar._bar.n / 1e9)
+
+    bar.begin("good")
+    see(1.0)
+    bar.begin("paired")
+    for label in ("with sharing", "P1", "P0"):
+        see(0.0, label)
+        see(1.0, label)
+    bar.close()
+    assert seen == [1, 1, 2, 2, 3, 3, 4]
+    text = stream.getvalue()
+    assert "thesis: 1 of 2 good" in text
+    assert "thesis: 2 of 2 paired" in text
     assert "100%" in text
 
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from sharesim.results.table import summary_rows, summary_text
+from sharesim.results import recorder
+from sharesim.results.table import HELD, PREDICTION, summary_rows, summary_text
 
 LEDGER = {"work": 900, "paging": 0, "sharing": 1, "ready": 99}
 
@@ -92,6 +93,54 @@ def test_memory_is_shown_against_what_is_possible() -> None:
     assert line(text, "together").split()[1:] == ["2.00", "4.00", "50.0", "%"]
     assert "1.95" in line(text, "net of")
     assert "90 % of it after 0.53 s" in text
+
+
+def titles(text: str) -> list[str]:
+    return [part.partition("\n")[0] for part in text.split("\n\n")]
+
+
+def test_what_the_hypervisor_holds_is_shown_where_paging_holds_some() -> None:
+    nested = summary({"a": guest()})
+    nested["memory"] |= {"policy_table_pages": 12}
+    assert not any(title.startswith("Held") for title in titles(summary_text(nested)))
+    shadow = summary({"a": guest()}, paging="shadow", paging_parameters={"scale": 0.25})
+    held = dict(zip(("policy_table", "shadow_pool", "rmap", "domain_state"), (12, 256, 256, 0),
+                    strict=True))  # fmt: skip
+    shadow["memory"] |= {f"{kind}_pages": pages for kind, pages in held.items()}
+    text = summary_text(shadow)
+    table = next(part for part in text.split("\n\n") if part.startswith("Held"))
+    assert "domain state" not in table
+    assert line(table, "MiB").split() == ["MiB", "0.05", "1.00", "1.00", "2.05"]
+    assert "2 s, shadow paging (scale=0.25), transparent sharing by cbps," in text.splitlines()[0]
+
+
+def test_everything_that_is_held_is_recorded_and_shown() -> None:
+    assert set(HELD) == set(recorder.HELD)
+
+
+def test_page_tables_are_shown_where_the_hypervisor_has_to_do_with_them() -> None:
+    nested = summary({"a": guest()})
+    nested["counters"] |= {"guest_faults": 1_000, "pt_updates": 1_000}
+    assert "Page tables" not in titles(summary_text(nested))
+    shadow = summary({"a": guest()}, paging="shadow")
+    shadow["counters"] |= {"guest_faults": 1_000, "pt_updates": 1_200, "hidden_faults": 34}
+    tables = {title: (header, rows) for title, header, rows in summary_rows(shadow)}
+    header, rows = tables["Page tables"]
+    assert header == ["", "guest faults", "updates", "hidden faults"]
+    assert rows == [["", "1,000", "1,200", "34"]]
+
+
+def test_offers_are_shown_with_what_became_of_them() -> None:
+    run = summary({"a": guest()}, paging="direct", sharing="paravirtual")
+    run["counters"] |= {"offers": 30, "offer_batches": 2, "offers_shared": 20, "upcalls": 5}
+    text = summary_text(run)
+    assert PREDICTION in text
+    tables = {title: (header, rows) for title, header, rows in summary_rows(run)}
+    header, rows = tables["Offers to guests"]
+    assert header == ["", "offered", "batches", "shared", "breaks by guests"]
+    assert rows == [["", "30", "2", "20", "5"]]
+    transparent = summary_text(summary({"a": guest()}))
+    assert PREDICTION not in transparent and "Offers to guests" not in titles(transparent)
 
 
 def test_scanner_and_counters() -> None:

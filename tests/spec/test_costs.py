@@ -9,10 +9,12 @@ import pytest
 
 from sharesim.content.digest_names import DIGEST_BITS
 from sharesim.errors import UserError
+from sharesim.spec import costs
 from sharesim.spec.costs import (
     DEFAULT_PROFILE,
     MARKS,
     PRIMITIVES,
+    find_profile,
     load_profile,
     load_profile_file,
     load_targets,
@@ -22,6 +24,9 @@ from sharesim.spec.costs import (
 FIGURE = '{ ns = 7, mark = "estimate", source = "a guess" }'
 MINE = '[profiles.mine]\ndescription = "my host"\n'
 INHERITS = MINE + 'inherits = "modern-x86-ept"\n'
+OLD = ("esx-2002", "vmware-ws-2003", "xen-2003", "xen-2006-p4", "xen-2008-xeon233")
+"""Machines without nested paging."""
+PACKAGE = Path(costs.__file__).parents[1]
 
 
 def cost_file(folder: Path, text: str) -> Path:
@@ -49,6 +54,8 @@ def test_the_shipped_profiles() -> None:
         "kvm-2012-i7",
         "measured-2026-vm",
         "modern-x86-ept",
+        "vmware-ws-2003",
+        "xen-2003",
         "xen-2006-p4",
         "xen-2008-xeon233",
     ]
@@ -89,10 +96,68 @@ def test_cold_is_dearer_than_hot(name: str) -> None:
     assert profile.ns("compare_differ_cold") < profile.ns("compare_equal_cold")
 
 
-@pytest.mark.parametrize("name", ["esx-2002", "xen-2006-p4", "xen-2008-xeon233"])
+@pytest.mark.parametrize("name", OLD)
 def test_an_old_machine_takes_nothing_from_a_new_one(name: str) -> None:
     new = {"measured-2026-vm", "modern-x86-ept", "kvm-2012-i7"}
     assert new.isdisjoint(figure.profile for figure in load_profile(name).figures.values())
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_paging_figures_fit_together(name: str) -> None:
+    ns = load_profile(name).ns
+    assert ns("exit") + ns("shadow_fill") == ns("pt_sync")  # a trap and one entry made effective
+    assert ns("hypercall") + ns("native_fault") == ns("event")
+    assert ns("zero_check_cold") + ns("pt_validate") == ns("pt_pin")
+    assert ns("zero_check_cold") == ns("shadow_search")
+    assert ns("frame_alloc") + ns("zero_fill_cold") + ns("entry_update") == ns("shadow_table")
+    for direct, shadow in (("bounce_direct", "bounce_shadow"), ("switch_direct", "switch_shadow")):
+        assert ns(direct) < ns(shadow)
+
+
+@pytest.mark.parametrize("name", OLD)
+def test_an_old_violation_is_a_fault_under_shadow_tables(name: str) -> None:
+    ns = load_profile(name).ns
+    assert ns("exit") + ns("violation_handler") == pytest.approx(ns("bounce_shadow"), rel=0.002)
+
+
+@pytest.mark.parametrize(
+    ("name", "factor"),
+    [
+        ("esx-2002", 2.4 / 0.933),
+        ("xen-2006-p4", 2.4 / 3.0),
+        ("xen-2008-xeon233", 2.4 / 2.33 / 1.5),
+    ],
+)
+def test_old_machines_are_scaled_from_the_one_of_2003(name: str, factor: float) -> None:
+    scaled, of_2003 = load_profile(name), load_profile("xen-2003")
+    for key in (
+        "native_fault", "bounce_direct", "pt_validate", "switch_direct", "bounce_shadow",
+        "pt_sync", "switch_shadow", "entry_update",
+    ):  # fmt: skip
+        assert scaled.ns(key) == pytest.approx(factor * of_2003.ns(key), rel=0.003), key
+
+
+@pytest.mark.parametrize(
+    ("name", "factor"), [("esx-2002", 3.0 / 0.933), ("vmware-ws-2003", 3.0 / 2.4)]
+)
+def test_what_is_scaled_by_clock_is(name: str, factor: float) -> None:
+    profile, of_2006 = load_profile(name), load_profile("xen-2006-p4")
+    source = "xen-2006-p4 scaled by clock"
+    scaled = [key for key, figure in profile.figures.items() if figure.source == source]
+    assert len(scaled) > 5
+    for key in scaled:
+        assert profile.ns(key) == pytest.approx(factor * of_2006.ns(key), rel=0.01), key
+
+
+def test_the_two_products_of_2003_ran_on_one_machine() -> None:
+    xen, workstation = load_profile("xen-2003"), load_profile("vmware-ws-2003")
+    assert xen.table() == workstation.table()
+    assert {key for key in PRIMITIVES if xen.figures[key].profile == "xen-2003"} == {
+        "exit", "hypercall", "bounce_direct", "pt_validate", "switch_direct",
+    }  # fmt: skip
+    for key in ("bounce_shadow", "pt_sync", "switch_shadow", "shadow_fill"):
+        figure = xen.figures[key]
+        assert (figure.profile, figure.mark) == ("vmware-ws-2003", "derived")
 
 
 def test_published_figures_are_kept() -> None:
@@ -176,6 +241,57 @@ def test_no_target_can_be_loaded_as_a_cost() -> None:
             load_profile(name)
 
 
+MODES = ("native", "direct", "shadow")
+
+
+def test_the_rows_of_the_xen_paper_are_complete() -> None:
+    targets = load_targets()
+    modes: dict[str, set[str]] = {}
+    for name in targets:
+        row, _, mode = name.rpartition("_")
+        if mode in MODES:
+            modes.setdefault(row, set()).add(mode)
+    assert all(found == set(MODES) for found in modes.values())
+    assert sum(row.startswith("lmbench_") for row in modes) == 10 + 7 + 3  # tables 3, 4 and 5
+    assert [targets[f"lmbench_fork_{mode}"].ns for mode in MODES] == [110_000, 198_000, 874_000]
+    assert [targets[f"linux_build_{mode}"].ns // 10**9 for mode in MODES] == [263, 271, 334]
+    assert [round(10**9 / targets[f"osdb_ir_{mode}"].ns) for mode in MODES] == [172, 158, 80]
+    for row in modes:
+        assert targets[f"{row}_native"].ns <= 1.5 * targets[f"{row}_direct"].ns
+        assert targets[f"{row}_direct"].ns < targets[f"{row}_shadow"].ns, row
+
+
+def test_no_profile_can_name_a_target(tmp_path: Path) -> None:
+    for line, message in (
+        (f"lmbench_fork_shadow = {FIGURE}", "unknown cost 'lmbench_fork_shadow'"),
+        ('inherits = "cow_break_xen_2008"', "unknown cost profile 'cow_break_xen_2008'"),
+    ):
+        assert message in refusal(tmp_path, MINE + line)
+
+
+def test_only_what_compares_asks_for_targets() -> None:
+    readers = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in PACKAGE.rglob("*.py")
+        if "load_targets" in path.read_text(encoding="utf-8")
+    }
+    allowed = {"spec/costs.py", "commands/list.py"}
+    assert {path for path in readers if not path.startswith("reproductions/")} == allowed
+
+
+def test_profiles_are_the_same_without_targets(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {name: load_profile(name) for name in profile_names()}
+    document = {key: value for key, value in costs._document().items() if key != "targets"}
+    monkeypatch.setattr(costs, "_document", lambda: document)
+    costs._shipped.cache_clear()
+    try:
+        assert {name: load_profile(name) for name in profile_names()} == before
+        with pytest.raises(KeyError):
+            load_targets()
+    finally:
+        costs._shipped.cache_clear()
+
+
 def test_the_modern_primitives_add_up_to_an_anonymous_fault() -> None:
     """Consistency only: ``violation_handler`` was chosen with this sum in view."""
     modern = load_profile("modern-x86-ept")
@@ -210,6 +326,31 @@ def test_a_complete_user_profile_needs_no_ancestor(tmp_path: Path) -> None:
     figures = "".join(f"{key} = {FIGURE}\n" for key in PRIMITIVES)
     profiles = load_profile_file(cost_file(tmp_path, MINE + figures))
     assert set(profiles["mine"].table().values()) == {7}
+
+
+def test_a_profile_is_found_by_name_or_in_a_file(tmp_path: Path) -> None:
+    assert find_profile("esx-2002") == load_profile("esx-2002")
+    path = cost_file(tmp_path, INHERITS + f"exit = {FIGURE}\n")
+    mine = load_profile_file(path)["mine"]
+    assert find_profile(str(path)) == find_profile(f"{path}#mine") == mine
+
+
+def test_a_profile_that_is_not_found_is_explained(tmp_path: Path) -> None:
+    text = INHERITS + '[profiles.other]\ndescription = "x"\ninherits = "mine"\n'
+    path = cost_file(tmp_path, text)
+    assert find_profile(f"{path}#other").name == "other"
+    notes = tmp_path / "notes.md"
+    notes.write_text("nothing of the kind", encoding="utf-8")
+    for name, message in (
+        (str(path), f"{path} has mine, other; choose one: {path}#NAME"),
+        (f"{path}#othr", f"{path} has no profile 'othr'; did you mean 'other'?"),
+        (str(notes), f"{notes}: a file of costs ends in .toml"),
+        ("xen-2004", "unknown cost profile 'xen-2004'; did you mean 'xen-2003'?"),
+        (str(tmp_path / "none.toml"), "the cost file cannot be read"),
+    ):
+        with pytest.raises(UserError) as caught:
+            find_profile(name)
+        assert message in str(caught.value)
 
 
 def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:

@@ -19,6 +19,30 @@ GOOD = """
 """
 
 
+STUDY = """
+    from sharesim import VM, Scenario
+    from sharesim.study import Row, Study
+
+    class Some(Study):
+        def __init__(self, vms):
+            self.vms = vms
+
+        def runs(self):
+            guests = [VM(name=f"g{n}", memory="1 MiB") for n in range(self.vms)]
+            return {"only": Scenario(duration="1 s", vms=guests)}
+
+        def rows(self, runs):
+            return [Row("a source", "a figure", 1, 1, mark="memory", tolerance=0.1)]
+
+    def study(vms: int = 2) -> Study:
+        '''Some studies.
+
+        vms: how many guests
+        '''
+        return Some(vms)
+"""
+
+
 @pytest.fixture(autouse=True)
 def _own_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -45,6 +69,45 @@ def test_a_script_builds_its_scenario() -> None:
     scenario = target.build(target.parse(["vms=3", "memory=2 MiB"]))
     assert [vm.memory for vm in scenario.vms] == [512] * 3
     assert scenario.title == "some"
+
+
+def test_a_script_builds_its_study() -> None:
+    target = load_target(script(STUDY))
+    assert target.is_study
+    assert list(target.parameters) == ["vms"]
+    study = target.build_study(target.parse(["vms=3"]))
+    assert (study.name, study.title) == ("some", "Some studies.")
+    assert len(study.runs()["only"].vms) == 3
+    assert study.notes({}) == []
+    assert target.code() == {"some.py": Path("some.py").resolve()}
+    with pytest.raises(UserError, match="a study of several scenarios"):
+        target.build()
+    assert not load_target(script(GOOD)).is_study
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("def study(): return 3", ["some.py: study() returned a value of type int", "a Study"]),
+        ("def study(): pass", ["some.py: study() returned nothing"]),
+        ("def study():\n    return [][1]", ["some.py:2", "study() failed", "IndexError"]),
+        ("def study(a=1): ...", ["some.py:1: study()", "'a' has no annotation"]),
+        ("def study(): ...\ndef scenario(): ...", ["'scenario' and 'study'", "only one of them"]),
+    ],
+)
+def test_what_is_wrong_with_a_study_is_told_with_its_place(text: str, words: list[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        load_target(script(text)).build_study()
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_an_error_inside_a_study_points_into_the_script() -> None:
+    study = load_target(script(STUDY)).build_study({"vms": 2})
+    with pytest.raises(UserError, match=r"some\.py:14 .* rows\(\) failed: .* from memory"):
+        study.rows({})
+    with pytest.raises(UserError, match=r"some\.py:10 .* runs\(\) failed: TypeError"):
+        load_target(script(STUDY)).build_study({"vms": "two"}).runs()
 
 
 def test_a_scenario_file_and_a_run_folder_build_theirs() -> None:
@@ -124,8 +187,11 @@ def test_places_that_are_no_target() -> None:
     Path("binary.py").write_bytes(b"\xff\xfe\x00")
     Path("notes.txt").write_text("notes")
     Path("scenario.json").write_text("[1, 2]")
+    Path("studied/runs/good").mkdir(parents=True)
+    Path("studied/study.json").write_text("{}")
     for place, words in (
         ("folder", "no run folder"),
+        ("studied", "studied/runs/NAME, where NAME is one of good"),
         ("binary.py", "is no text"),
         ("notes.txt", "give a scenario script"),
         ("nothing.py", "no such file"),
