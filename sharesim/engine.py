@@ -22,7 +22,7 @@ from sharesim.hypervisor.handlers import Handlers
 from sharesim.hypervisor.offers import has_work
 from sharesim.machine import tables as t
 from sharesim.machine.check import BREACHES
-from sharesim.machine.cost_row import FILLED
+from sharesim.machine.cost_row import ALL, FILLED, ONE
 from sharesim.machine.mapping import clone_vm, fill_vm, start_vm, stop_vm
 from sharesim.machine.scheduler import STOPPED, Scheduler
 from sharesim.machine.tables import (
@@ -104,6 +104,12 @@ class Engine:
         if scenario.events:
             memory = with_log(memory, LOG_ROWS)
         if self.paging.entries == FILLED:
+            if memory.vms["pool"].min() < 1:
+                name = scenario.paging.registered_name()
+                raise UserError(
+                    f"paging mode '{name}': its held_pages() names no 'shadow_pool' for each guest,"
+                    " from which shadow tables could be taken"
+                )
             memory = with_shadow_tables(memory)
         if scenario.shares and scenario.sharing and scenario.sharing.design == "paravirtual":
             memory = with_offers(memory)
@@ -155,12 +161,25 @@ class Engine:
         if vm.populate == "clone":
             parent = next(i for i, v in enumerate(self.scenario.vms) if v.name == vm.clone_of)
             clone_vm(self.memory, number, parent)
+            self._enter_clone(number)
         else:
             self._fill_memory(number, vm)
         if self.paging.lazy:  # no entry is in place before its first use
             row = self.memory.vms[number]
             mine = slice(int(row["first"]), int(row["first"] + row["pages"]))
             self.memory.pages["flags"][mine] |= np.uint16(t.REFILL)
+
+    def _enter_clone(self, number: int) -> None:
+        """A clone's entries: its own tables are made with all of them, or none is filled yet.
+
+        Only where the hypervisor has one entry for each page has cloning taken anything away.
+        """
+        row = self.memory.vms[number]
+        flags = self.memory.pages["flags"][int(row["first"]) : int(row["first"] + row["pages"])]
+        if self.paging.entries != ONE:
+            flags &= ~np.uint16(t.MOVED)
+        if self.paging.entries == ALL:
+            flags &= ~np.uint16(t.REFILL)
 
     def _fill_memory(self, number: int, vm: VM) -> None:
         layout: Layout = lay_out(

@@ -5,8 +5,18 @@ from typing import Any
 
 from sharesim.guest.layout import lay_out
 from sharesim.spec.images import Segment, Segments
+from sharesim.spec.paging import Direct, Native, Nested, PagingSpec, Shadow
 from sharesim.spec.policies import Cbps, Oracle, PolicySpec
-from sharesim.spec.scenario import VM, Balloon, Costs, Host, Scanner, Scenario, Sharing
+from sharesim.spec.scenario import (
+    VM,
+    Balloon,
+    Costs,
+    Host,
+    Paravirtual,
+    Scanner,
+    Scenario,
+    Sharing,
+)
 from sharesim.spec.workloads import (
     CpuBound,
     FileReader,
@@ -24,8 +34,17 @@ from sharesim.spec.workloads import (
 MS = 1_000_000
 
 
-def random_scenario(seed: int, *, sharing: bool | None = None) -> Scenario:
-    """A scenario of a few ms and at most a few hundred pages, with all invariants checked."""
+PAIRS = (("nested", "transparent"), ("shadow", "transparent"), ("direct", "paravirtual"))
+"""Paging modes and the sharing designs that work with them."""
+
+
+def random_scenario(
+    seed: int, *, sharing: bool | None = None, pair: tuple[str, str] | None = None
+) -> Scenario:
+    """A scenario of a few ms and at most a few hundred pages, with all invariants checked.
+
+    ``pair``: one of PAIRS; by default any.
+    """
     random = Random(seed)
     duration = random.randint(4, 16) * MS
     cpus = random.randint(1, 3)
@@ -34,16 +53,21 @@ def random_scenario(seed: int, *, sharing: bool | None = None) -> Scenario:
     for number in range(random.randint(1, 4)):
         vms.append(_vm(random, number, duration, cpus, vms, may_wait=not tight))
     shares = random.random() < 0.85 if sharing is None else sharing
+    mode, design = pair or random.choice(PAIRS)
+    paging = _paging(random, mode if shares or pair else random.choice(["native", mode]))
+    held = sum(
+        frames for vm in vms for frames in paging.held_pages(vm.memory or 0, vm.vcpus).values()
+    )
     need = sum(vm.memory or 0 for vm in vms)
     least = sum(int(lay_out(vm, "4 KiB").populated.sum()) for vm in vms if not vm.clone_of) + 4
     memory = max(least, need * 3 // 4) if tight else random.choice([None, need + 64])
     host = Host(
-        memory=memory,
+        memory=memory and memory + held,
         cpus=cpus,
         overcommit=tight,
         time_slice=random.choice([200_000, 1 * MS, 4 * MS]),
         wakeup_granularity=random.choice([0, 50_000, 1 * MS]),
-        backing=random.choice(["4 KiB", "4 KiB", "2 MiB"]),
+        backing=random.choice(["4 KiB", "4 KiB", "2 MiB"]) if paging.blocks else "4 KiB",
         reserve=random.choice([0, 0, 3]) if memory and not tight else 0,
         costs=Costs(override=random.choice([{}, {}, {"vcpu_switch": 0}, {"scan_skip": 0}])),
     )
@@ -57,14 +81,28 @@ def random_scenario(seed: int, *, sharing: bool | None = None) -> Scenario:
         sample_every=random.choice([None, duration // 7]),
         host=host,
         vms=tuple(vms),
-        sharing=_sharing(random, cpus) if shares else None,
+        paging=paging,
+        sharing=_sharing(random, cpus, design) if shares else None,
         check=True,
         events=True,
     )
 
 
-def _sharing(random: Random, cpus: int) -> Sharing:
+def _paging(random: Random, mode: str) -> PagingSpec:
+    if mode == "shadow":
+        return Shadow(
+            pool=random.choice([None, 1, 3]),
+            rmap=random.choice(["entries", "none"]),
+            scale=random.choice([0.25, 1.0]),
+        )
+    if mode == "direct":
+        return Direct(batch=random.choice([1, 3, 2048]))
+    return Native() if mode == "native" else Nested()
+
+
+def _sharing(random: Random, cpus: int, design: str) -> Sharing:
     return Sharing(
+        design=design,
         policy=_policy(random),
         scanner=Scanner(
             placement=random.choice(["thread", "softirq", "domain"]),
@@ -74,6 +112,12 @@ def _sharing(random: Random, cpus: int) -> Sharing:
         ),
         last_sharer=random.choice(["copy", "reuse"]),
         split_blocks=random.random() < 0.7,
+        paravirtual=Paravirtual(
+            cow=random.choice(["upcall", "hypervisor"]),
+            ring=random.choice([1, 4, 256]),
+            expiry=random.choice([5_000, 100_000, 1_000 * MS]),
+            free_pages=random.choice(["share", "share", "balloon"]),
+        ),
     )
 
 
@@ -133,6 +177,8 @@ def _vm(
         affinity=_affinity(random, cpus),
         workload=_workload(random, pages),
         mergeable=random.random() < 0.9,
+        willing=random.random() < 0.9,
+        map_counts=random.choice([{}, {"anonymous": 2, "page-cache": 12}]),
         **options,
     )
 
@@ -147,12 +193,14 @@ def _image(random: Random, pages: int) -> Segments:
         segments.append(
             Segment(
                 size=size,
-                page_class=random.choice(["anonymous", "page-cache", "kernel", "free"]),
+                page_class=random.choice(
+                    ["anonymous", "page-cache", "kernel", "free", "free", "page-table"]
+                ),
                 shared_as=random.choice([None, "kernel", "libc"]),
                 zero=zero,
                 duplicate=random.choice([0.0, 1.0 - zero]),
                 patterns=random.choice([1, 5]),
-                map_count=random.choice([1, 3]),
+                map_count=random.choice([None, 1, 3]),
                 pinned=random.random() < 0.1,
                 populated=random.random() < 0.85,
             )
@@ -183,13 +231,19 @@ def _simple(random: Random, pages: int, end: dict[str, Any]) -> Workload:
         "accesses": accesses,
         "op_time": random.choice([2_000, 13_333, 60_000]),
         "write_fraction": random.choice([0.0, 0.05, 0.5, 1.0]),
+        "overwrites": random.choice([0.0, 0.5]),
         "tlb_miss": random.choice([0.0, 0.3]),
         "rate": random.choice([None, None, 3_001.5, 90_000.0]),
         "new_content": random.choice(["unique", "pool", "same"]),
         "pool": random.choice([1, 6]),
         "pool_name": random.choice([None, "shared"]),
         "activity": random.choice(
-            [PageTableActivity(), PageTableActivity(faults=1, updates=2, switches=1)]
+            [
+                PageTableActivity(),
+                PageTableActivity(),
+                PageTableActivity(faults=1, updates=2, switches=1),
+                PageTableActivity(faults=2, updates=7, tables=1, switches=1),
+            ]
         ),
         **end,
     }

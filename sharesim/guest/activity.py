@@ -61,6 +61,7 @@ def guest_fault(
 ) -> Any:
     """The guest faults on a page and, with ``update``, writes its entry; ns that paging adds."""
     ns = np.int64(cost[0]["guest_fault"])
+    mem.vcpus[me]["faulted"] += 1
     mem.totals[t.T_PT_FAULTS] += 1
     if update:
         ns += np.int64(cost[0]["single_update"])
@@ -125,12 +126,19 @@ def type_page(mem: Memory, cost: np.ndarray, me: Number, page: Number, table: Nu
 
 @njit
 def _switch(mem: Memory, cost: np.ndarray, me: Number, time: Number) -> Any:
-    """Another address space: the TLB is empty, and what is used again is walked for."""
+    """Another address space: the TLB is empty, and what is used again is walked for.
+
+    That is no more than it holds, and than was touched since the last switch.
+    """
     vcpu = mem.vcpus[me]
+    longer = np.int64(cost[0]["walk"]) - np.int64(cost[0]["walk_native"])
+    touched = np.int64(vcpu["accesses"]) - np.int64(vcpu["accesses_before"])
+    touched += np.int64(vcpu["faulted"])
+    entries = min(np.int64(vcpu["refill_entries"]), np.int64(cost[0]["tlb_entries"]), touched)
+    ns = np.int64(cost[0]["address_switch"]) + entries * longer
     vcpu["space"] += 1
     vcpu["flushed"] = time
-    longer = np.int64(cost[0]["walk"]) - np.int64(cost[0]["walk_native"])
-    ns = np.int64(cost[0]["address_switch"]) + np.int64(vcpu["refill_entries"]) * longer
+    vcpu["accesses_before"], vcpu["faulted"] = vcpu["accesses"], 0
     mem.totals[t.T_PT_SWITCHES] += 1
     log_event(mem, time, ns, t.E_SWITCH, me, -1, -1)
     return ns

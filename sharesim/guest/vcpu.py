@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Steps = Generator[simpy.Event, Any, None]
 
 WAKE = "wake"
-"""Interrupts an idle vCPU that has been given something to do."""
+"""Interrupts an idle or blocked vCPU that has been given something to do."""
 
 _RUNNING = -1
 _REFUND_ORDER = (t.WORK, t.SHARING, t.PAGING, t.INTERRUPTED, t.RECLAIM, t.INTERFERENCE)
@@ -184,6 +184,8 @@ class VCpu(Entity):
 
     def wait_for_frame(self, _: int) -> Steps:
         """Block until a frame is free, then retry; the wait counts in the fault's latency."""
+        if self.engine.has_errand(self.row):  # that comes first, and may free one
+            return
         before = int(self.engine.env.now)
         yield from self._off_cpu(t.BLOCKED, self.engine.frame_wait())
         self.table["waited"] += int(self.engine.env.now) - before
@@ -226,10 +228,12 @@ class VCpu(Entity):
         yield
 
     def wake(self) -> None:
-        """Something to do has come for a vCPU that may be idle."""
-        idle = self._state == t.IDLE and self.process is not None and self.process.is_alive
-        if idle and self.process is not None and self.process.target is not None:
-            self.process.interrupt(WAKE)
+        """Something to do has come for a vCPU that may be idle, or blocked for want of a frame."""
+        process = self.process
+        if self._state not in (t.IDLE, t.BLOCKED) or process is None or not process.is_alive:
+            return
+        if process.target is not None:
+            process.interrupt(WAKE)
 
     # Its time
 

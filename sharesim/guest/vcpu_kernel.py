@@ -210,7 +210,7 @@ def run_vcpu(
     """Run vCPU row ``me`` from its local time; returns (due, stop, arg).
 
     ``now`` is the clock, ``until`` the horizon. With ``inline`` faults are served here, else the
-    kernel stops at each (``arg`` is then the page, plus 2**32 for a write).
+    kernel stops at each (``arg`` is then the page, and what the access does from bit 32 on).
     """
     vcpu = mem.vcpus[me]
     vm = np.int64(vcpu["vm"])

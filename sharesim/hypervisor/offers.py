@@ -291,7 +291,11 @@ def _share_page(
 
 @njit
 def _look(mem: Memory, cost: np.ndarray, page: Number, partner: Number) -> Any:
-    """Whether two pages are taken for equal now: (equal, ns). It is long since they were read."""
+    """Whether two pages are taken for equal now: (equal, ns). It is long since they were read.
+
+    The first of a pair is looked at too, though it joins nothing yet: a stale offer must not leave
+    its page read-only.
+    """
     costs = cost[0]
     mem.totals[t.T_STREAMED] += 1 if partner == ZERO else 2
     if np.int64(costs["verify"]):

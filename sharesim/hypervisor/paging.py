@@ -186,14 +186,16 @@ class ShadowPaging(PagingMode):
 
 
 _SHADOW = (
+    "exit",
     "violation_handler",
     "bounce_shadow",
     "pt_sync",
     "switch_shadow",
     "shadow_fill",
     "shadow_table",
+    "shadow_search",
 )
-"""Primitives that ``Shadow.scale`` scales: the work of the code that keeps shadow tables."""
+"""Primitives that ``Shadow.scale`` scales: traps, and the code that keeps shadow tables."""
 
 
 class DirectPaging(PagingMode):

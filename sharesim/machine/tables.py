@@ -46,7 +46,7 @@ RECENT = np.int64(1 << 11)  # merged within the last sync quantum
 ABSENT = np.int64(1 << 12)  # its VM is not running
 UNMERGEABLE = np.int64(1 << 14)  # in a guest that the scanner does not look at
 DIRTY = np.int64(1 << 13)  # written since the scanner last read it: a hardware dirty bit
-MOVED = np.int64(1 << 15)  # sharing took its entries away: to fill them again is sharing's cost
+MOVED = np.int64(1 << 15)  # sharing (or cloning) took its entries: filling them is sharing's cost
 
 BLOCK_PAGES = 512
 SPACES = 8
@@ -175,6 +175,8 @@ VCPU_ROW = np.dtype(
         ("steps", "<i8"),  # steps of this operation: page-table activity, then accesses
         ("acts", "<i8"),  # how many of them are page-table activity
         ("space", "<i8"),  # the address space it is in: counts its switches
+        ("accesses_before", "<i8"),  # its accesses until the last of them, ...
+        ("faulted", "<i8"),  # ... and the pages that its guest's faults touched since then
         ("gap", "<i8"),  # work after each step, and what is left over after the last
         ("gap_last", "<i8"),
         ("arrival", "<i8"),  # when this operation was due to start

@@ -5,10 +5,12 @@ tables, which a paravirtualized design was expected to remove; and that memory i
 conditions. So much is in the abstract; the thesis's figures are not available to us.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from sharesim.errors import UserError
 from sharesim.reproductions.conditions import MEMORY
 from sharesim.reproductions.thesis_outcome import (
     DESIGNS,
@@ -124,8 +126,8 @@ class Thesis(Study):
             " scanning and writing are ours. The costs (profile xen-2006-p4) are estimates, those"
             " of shadow paging scaled from VMware Workstation in 2003, an upper bound:"
             " shadow_scale takes them down.",
-            "The bounds of 1, 5 and 80 % were set before anything was run, those of 2 times and 90 %"
-            " after first runs. So were two things of the set-up: scanning in random order, and"
+            "The bounds of 1, 5 and 80 % were set before anything was run, those of 2 times and"
+            " 90 % after first runs; so were two things of the set-up: scanning in random order and"
             " operations of equal work under bad conditions.",
             "The paravirtual protocol is our reading of a design that was not built then: its"
             " figures are predictions.",
@@ -166,6 +168,15 @@ def study(
     duration: simulated time of each run
     warmup: left out of throughput and overhead; memory should have been scanned once by then
     """
+    swept = {
+        "scan_rate": (scan_rate, *scan_rates),
+        "write_rate": (write_rate, *write_rates),
+        "shadow_scale": shadow_scales,
+    }
+    for name, values in swept.items():
+        for value in values:
+            if not 0 < value < math.inf:
+                raise UserError(f"{name}: found {value:g}; to be swept it must be above 0")
     return Thesis(
         scan_rate, scan_rates, write_rate, write_rates, shadow_scales,
         duration, warmup, vms, cpus, memory,

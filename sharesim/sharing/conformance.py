@@ -2,7 +2,8 @@
 
 ``check_policy(MyPolicy(...))`` lets the policy scan small machines and raises PolicyError, naming
 what is broken, when it finds an answer of the wrong shape, a breach of the law of visits, results
-that depend on the form it is run in, or a merge that corrupts though bytes are compared.
+that depend on the form it is run in, or a merge that corrupts though bytes are compared. Runs are
+made with each sharing design: where guests cooperate, a policy hears late what became of its pairs.
 """
 
 from collections.abc import Iterable
@@ -20,16 +21,29 @@ from sharesim.machine.tables import NONE
 from sharesim.resolve import resolve
 from sharesim.simulate import simulate
 from sharesim.spec.images import Segment, Segments
+from sharesim.spec.paging import Direct, Nested, PagingSpec, Shadow
 from sharesim.spec.policies import POLICIES, PolicySpec
-from sharesim.spec.scenario import VM, Host, Scenario, Sharing
+from sharesim.spec.scenario import VM, Design, Host, Scenario, Sharing
 from sharesim.spec.workloads import Idle, RandomAccess
 
 ROUNDS = 24
 """Batches that the law is tested on, for each seed."""
 
 
-def small_scenario(policy: PolicySpec, seed: int, *, frozen: bool = False) -> Scenario:
+Pair = tuple[PagingSpec, Design]
+PAIRS: tuple[Pair, ...] = (
+    (Nested(), "transparent"),
+    (Shadow(pool=4), "transparent"),
+    (Direct(), "paravirtual"),
+)
+"""Paging modes, each with the sharing design that works with it."""
+
+
+def small_scenario(
+    policy: PolicySpec, seed: int, *, frozen: bool = False, pair: Pair = PAIRS[0]
+) -> Scenario:
     """Three guests of 48 pages with much in common; they write now and then unless ``frozen``."""
+    paging, design = pair
     image = Segments(
         segments=(
             Segment(size=16, shared_as="kernel", page_class="kernel"),
@@ -56,7 +70,8 @@ def small_scenario(policy: PolicySpec, seed: int, *, frozen: bool = False) -> Sc
         sync_quantum="10 us",
         host=Host(cpus=2, memory="2 MiB"),
         vms=vms,
-        sharing=Sharing(policy=policy),
+        paging=paging,
+        sharing=Sharing(design=design, policy=policy),
         check=True,
         events=True,
     )
@@ -67,7 +82,8 @@ def check_policy(spec: PolicySpec, *, seeds: Iterable[int] = (1, 2)) -> None:
     check_round_trip(spec)
     for seed in seeds:
         check_law(spec, seed)
-        check_runs(small_scenario(_brisk(spec), seed))
+        for pair in PAIRS:
+            check_runs(small_scenario(_brisk(spec), seed, pair=pair))
 
 
 def _brisk(spec: PolicySpec) -> PolicySpec:

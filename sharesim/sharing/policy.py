@@ -202,7 +202,8 @@ class View:
     def equal(self, a: Pages, b: Pages) -> np.ndarray:
         """bool[n]: whether the bytes of each pair are equal now; billed to the pages of ``a``.
 
-        ``b`` may hold ZERO. A page without a frame equals nothing.
+        ``b`` may hold ZERO. A page without a frame equals nothing. Pages of ``a`` have been read:
+        they are no longer :meth:`dirty`.
         """
         a = self._ids(a, "equal")
         b = np.asarray(b, np.uint32)
@@ -216,6 +217,7 @@ class View:
         same: np.ndarray = there & (mine == wanted)
         costs = self._cost[0]
         self._memory.totals[t.T_STREAMED] += len(a)
+        self._memory.pages["flags"][a] &= ~np.uint16(t.DIRTY)
         differ = np.where(same, costs["compare_cold"], costs["compare_differ"])
         bill = np.where(zero, costs["zero_check"], differ + costs["foreign_map"])
         self._charge(a, bill, "equal")

@@ -92,6 +92,8 @@ class Scanner(Entity):
         while True:
             now = int(engine.env.now)
             until = engine.horizon(now)
+            if len(engine.memory.offers):  # not alone: it may fill a ring, and its guest must hear
+                until = min(until, (now // engine.quantum + 1) * engine.quantum)
             if self.cpu is not None:
                 until = min(until, self.cpu.slice_end)
             due, stop = driver.run(now, until)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from sharesim.conduct import conduct, scenarios_of
+from sharesim.errors import UserError
 from sharesim.reproductions import load
 from sharesim.reproductions.losses import Cell, Loss, Window, crossing, ledger, window
 from sharesim.reproductions.thesis import study
@@ -264,6 +265,12 @@ def test_a_loss_inside_its_interval_is_called_that() -> None:
     assert "not distinguishable from none" in shown_row("source", "figure", Loss(-0.1, 0.2)).note
     assert "not distinguishable" not in shown_row("source", "figure", Loss(-0.3, 0.2)).note
     assert shown_row("source", "figure", Loss(0.3)).note == ""
+
+
+@pytest.mark.parametrize("name", ["scan_rates", "write_rates", "shadow_scales"])
+def test_nothing_is_swept_down_to_zero(name: str) -> None:
+    with pytest.raises(UserError, match=f"{name[:-1]}: found 0; to be swept it must be above 0"):
+        study(**{name: (0.5, 0.0)})
 
 
 # Measuring
