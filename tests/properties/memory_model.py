@@ -6,6 +6,7 @@ must hold is tested. Operations are drawn by weight from a seeded stream, so tha
 its seed; ``trace`` tells what it did.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from random import Random
 from typing import Any, ClassVar
@@ -24,7 +25,7 @@ from sharesim.hypervisor.merge import (
     forget_recent,
     share_now,
 )
-from sharesim.hypervisor.offers import CONSENT, CONSENTED, TAKEN_BACK, WAITING
+from sharesim.hypervisor.offers import BALLOONED_AWAY, CONSENT, CONSENTED, TAKEN_BACK, WAITING
 from sharesim.machine import tables as t
 from sharesim.machine.tables import (
     ABSENT,
@@ -374,6 +375,11 @@ class Cooperating(Walk):
         super().__init_subclass__()
         cls.sharing = Sharing(design="paravirtual", paravirtual=cls.options)
 
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.settled = Counter[str]()
+        """Offers that came to an end which no running total counts."""
+
     def make_offer(self) -> None:
         """Nearly always of pages that the scanner has just looked at."""
         page, partner = self.some_pair()
@@ -395,17 +401,32 @@ class Cooperating(Walk):
         held, told = bench.held(vm), len(bench.outcomes())
         bench.drive(vm)
         self.forget_ballooned()
+        if stage == CONSENT:
+            given = [state for _, _, state in bench.ring(vm) if state == BALLOONED_AWAY]
+            self.settled["ballooned"] += len(given)
         if stage != CONSENT:
             done = bench.stage(vm) == CONSENT
             assert sorted([*free, *(held if done else [])]) == sorted(bench.free_list())
             assert set(held) <= set(bench.held(vm)) or done
         for page, partner, outcome in bench.outcomes()[told:]:
             assert bench.vm_of(page) == vm
+            self.settled["same"] += outcome == SAME
             wanted = bytes_of(0) if partner == ZERO else self.reads(partner)
             if outcome in (MERGED, SAME) and self.verify:
                 assert self.reads(page) == wanted
             elif outcome == FALSE_MATCH:
                 assert self.reads(page) != wanted
+
+    def stop(self) -> None:
+        """Offers that wait for a guest go with it."""
+        open_to = {vm: self.open_offers(vm) for vm in self.alive}
+        super().stop()
+        for vm in set(open_to) - self.alive:
+            self.settled["gone"] += open_to[vm]
+
+    def open_offers(self, vm: int) -> int:
+        """Offers to a guest of which it is not known yet what becomes of them."""
+        return sum(state in (WAITING, CONSENTED) for _page, _partner, state in self.bench.ring(vm))
 
     def being_shared(self) -> set[int]:
         return {
@@ -417,6 +438,7 @@ class Cooperating(Walk):
 
     def test(self) -> None:
         super().test()
+        self.each_offer_comes_to_one_end()
         for vm, (first, size) in enumerate(zip(self.bench.firsts, SIZES, strict=True)):
             ring = self.bench.ring(vm)
             assert len(ring) <= self.options.ring
@@ -425,3 +447,9 @@ class Cooperating(Walk):
             if self.bench.stage(vm) == CONSENT:  # not at work
                 assert all(state == WAITING for _page, _partner, state in ring)
                 assert not self.bench.held(vm)
+
+    def each_offer_comes_to_one_end(self) -> None:
+        ends = (t.T_OFFERS_REFUSED, t.T_OFFERS_EXPIRED, t.T_OFFERS_SHARED, t.T_MERGE_ABORTED)
+        ended = sum(map(self.bench.total, ends)) + sum(self.settled.values())
+        waiting = sum(map(self.open_offers, range(len(SIZES))))
+        assert self.bench.total(t.T_OFFERS) == ended + waiting

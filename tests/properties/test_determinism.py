@@ -39,6 +39,9 @@ def test_random_scenarios_are_not_all_alike() -> None:
     for name in (
         "merges", "zero_merges", "merge_aborted", "false_matches", "ineligible", "cow_breaks",
         "zero_breaks", "reuses", "populates", "refills", "wrong_merges", "flushes", "lock_waits",
+        "hidden_faults", "shadow_evictions", "pt_hypercalls", "pt_pins", "updates_refused",
+        "offers_refused", "offers_expired", "offers_dropped", "offers_shared", "upcalls",
+        "breaks_without_copy",
     ):  # fmt: skip
         assert any(counter[name] for counter in counters), name
     assert len({digest(run) for run in runs}) == len(runs)
