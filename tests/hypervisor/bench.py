@@ -112,8 +112,13 @@ class Bench:
 
     def free_list(self) -> list[int]:
         """Frames on the free list, in order."""
-        frames, frame = [], self.total(t.T_FREE_HEAD)
+        return self._listed(self.total(t.T_FREE_HEAD))
+
+    def _listed(self, frame: int) -> list[int]:
+        """Frames of a list, from its first one on."""
+        frames: list[int] = []
         while frame != NONE:
+            assert len(frames) < len(self.mem.frames), "a list of frames goes round"
             frames.append(frame)
             frame = int(self.mem.frames[frame]["head"])
         return frames
@@ -241,11 +246,7 @@ class Bench:
 
     def held(self, vm: int) -> list[int]:
         """Frames that wait for a guest's flush."""
-        frames, frame = [], int(self.mem.vms[vm]["held_head"])
-        while frame != NONE:
-            frames.append(frame)
-            frame = int(self.mem.frames[frame]["head"])
-        return frames
+        return self._listed(int(self.mem.vms[vm]["held_head"]))
 
     def release(self, page: int) -> None:
         """The guest gives a page back."""

@@ -87,6 +87,9 @@ def test_the_scanner_takes_void_offers_off_a_ring_to_make_room() -> None:
     bench.offer(0, ZERO)
     bench.time = 500
     bench.offer(1, ZERO)
+    bench.time = 1_000
+    bench.offer(2, ZERO)
+    assert bench.total(t.T_OFFERS_DROPPED) == 1 and bench.total(t.T_OFFERS_EXPIRED) == 0
     bench.time = 1_001
     bench.offer(2, ZERO)
     assert [page for page, _, _ in bench.ring(0)] == [1, 2]
@@ -96,7 +99,7 @@ def test_the_scanner_takes_void_offers_off_a_ring_to_make_room() -> None:
     bench.time = 5_000
     bench.offer(3, ZERO)
     assert bench.total(t.T_OFFERS_EXPIRED) == 1  # ... and they stay
-    assert bench.total(t.T_OFFERS_DROPPED) == 1
+    assert bench.total(t.T_OFFERS_DROPPED) == 2
     bench.check()
 
 
