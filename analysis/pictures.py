@@ -1,9 +1,9 @@
-"""The pictures of docs/paging.md and docs/paravirtual.md, from runs.
+"""The pictures of docs/paging.md, docs/paravirtual.md and docs/ksm-published.md, from runs.
 
-    python -m analysis.pictures [paging] [paravirtual]
+    python -m analysis.pictures [paging] [paravirtual] [ksm-host]
 
-writes ``docs/images/paging.png`` and ``docs/images/paravirtual.png``, and prints the figures that
-the pages quote. Nothing is computed that was not simulated.
+writes ``docs/images/paging.png`` and so on, and prints the figures that the pages quote. Nothing is
+computed that was not simulated.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from analysis.ksm_pictures import draw_ksm_host
 from sharesim import (
     VM,
     Cbps,
@@ -410,6 +411,7 @@ def _patch(colour: str, label: str) -> Any:
 PICTURES: dict[str, Callable[[], "Figure"]] = {
     "paging": draw_paging,
     "paravirtual": draw_paravirtual,
+    "ksm-host": draw_ksm_host,
 }
 
 

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from sharesim.results.run import Run
     from sharesim.sharing.policy import Policy, View
     from sharesim.simulate import simulate
-    from sharesim.spec.images import Captured, Segment, Segments
-    from sharesim.spec.paging import Direct, Native, Nested, PagingSpec, Shadow
+    from sharesim.spec.images import Captured, Numbered, Segment, Segments
+    from sharesim.spec.ksm import Knobs, Ksm
+    from sharesim.spec.paging import Direct, Native, Nested, PagingSpec, Process, Shadow
     from sharesim.spec.policies import Cbps, Oracle, PolicySpec
     from sharesim.spec.scenario import (
         VM,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         RandomAccess,
         Replay,
         Sequential,
+        TwoRegions,
         ZipfAccess,
     )
     from sharesim.study import Row, Study
@@ -51,15 +53,16 @@ _PLACES = {
     "sharesim.results.run": ("Run",),
     "sharesim.sharing.policy": ("Policy", "View"),
     "sharesim.simulate": ("simulate",),
-    "sharesim.spec.images": ("Captured", "Segment", "Segments"),
-    "sharesim.spec.paging": ("Direct", "Native", "Nested", "PagingSpec", "Shadow"),
+    "sharesim.spec.images": ("Captured", "Numbered", "Segment", "Segments"),
+    "sharesim.spec.paging": ("Direct", "Native", "Nested", "PagingSpec", "Process", "Shadow"),
+    "sharesim.spec.ksm": ("Knobs", "Ksm"),
     "sharesim.spec.policies": ("Cbps", "Oracle", "PolicySpec"),
     "sharesim.spec.scenario": (
-        "VM", "Balloon", "Costs", "Host", "Paravirtual", "Scanner", "Scenario", "Sharing",
+        "VM", "Advice", "Balloon", "Costs", "Host", "Paravirtual", "Scanner", "Scenario", "Sharing",
     ),
     "sharesim.spec.workloads": (
         "CpuBound", "FileReader", "HotSet", "Idle", "PageTableActivity", "PageTableHeavy",
-        "Phases", "RandomAccess", "Replay", "Sequential", "ZipfAccess",
+        "Phases", "RandomAccess", "Replay", "Sequential", "TwoRegions", "ZipfAccess",
     ),
     "sharesim.study": ("Row", "Study"),
 }  # fmt: skip
@@ -69,6 +72,7 @@ _HOMES = {name: place for place, names in _PLACES.items() for name in names}
 # Spelled out, so that type checkers and editors know it too.
 __all__ = [
     "VM",
+    "Advice",
     "Balloon",
     "Capture",
     "Captured",
@@ -80,8 +84,11 @@ __all__ = [
     "Host",
     "HotSet",
     "Idle",
+    "Knobs",
+    "Ksm",
     "Native",
     "Nested",
+    "Numbered",
     "Oracle",
     "PageTableActivity",
     "PageTableHeavy",
@@ -91,6 +98,7 @@ __all__ = [
     "Policy",
     "PolicyError",
     "PolicySpec",
+    "Process",
     "RandomAccess",
     "Replay",
     "Row",
@@ -103,6 +111,7 @@ __all__ = [
     "Shadow",
     "Sharing",
     "Study",
+    "TwoRegions",
     "UserError",
     "View",
     "ZipfAccess",

@@ -12,6 +12,9 @@ from sharesim.errors import PolicyError, UserError, nearest
 COMMANDS = {
     "run": "run a scenario or a study; print what came out, and write its folder",
     "reproduce": "run published results again, and say which come out",
+    "validate": "replay what was recorded on real machines, and say how far off the model is",
+    "calibrate": "measure this machine's costs, for runs with --costs",
+    "record": "sample what the KSM of this machine does, as it does it",
     "params": "show the parameters of a script",
     "plot": "draw the timeline of a run",
     "inspect": "show what could be shared in captured memory",

@@ -20,11 +20,13 @@ from sharesim.guest.vcpu import VCpu
 from sharesim.hypervisor.design import set_design, set_digest
 from sharesim.hypervisor.handlers import Handlers
 from sharesim.hypervisor.offers import has_work
+from sharesim.hypervisor.orders import follow_advice, write_knobs
 from sharesim.machine import tables as t
 from sharesim.machine.check import BREACHES
 from sharesim.machine.cost_row import ALL, FILLED, ONE
 from sharesim.machine.mapping import clone_vm, fill_vm, start_vm, stop_vm
-from sharesim.machine.scheduler import STOPPED, Scheduler
+from sharesim.machine.scheduler import STOPPED
+from sharesim.machine.schedulers import scheduler_for
 from sharesim.machine.tables import (
     LOG_RESERVE,
     Memory,
@@ -32,10 +34,12 @@ from sharesim.machine.tables import (
     with_changes,
     with_log,
     with_offers,
+    with_owners,
     with_shadow_tables,
 )
 from sharesim.resolve import held_frames
 from sharesim.sharing.drivers import driver_for
+from sharesim.sharing.pace import pace_of
 from sharesim.sharing.policy import Policy, View
 from sharesim.sharing.scanner import Scanner
 from sharesim.spec.scenario import VM, Scenario
@@ -60,13 +64,7 @@ class Engine:
         self.paging = scenario.paging.runtime(self.primitives)
         self.cost = self.paging.cost_row()
         self.memory = self._allocate()
-        self.scheduler = Scheduler(
-            self.env,
-            scenario.host.cpus,
-            scenario.host.time_slice,
-            scenario.host.wakeup_granularity,
-            self.primitives["vcpu_switch"],
-        )
+        self.scheduler = scheduler_for(self.env, scenario.host, self.primitives["vcpu_switch"])
         self.handlers = Handlers(self)
         self.logs: list[np.ndarray] = []
         self._waiting: simpy.Event | None = None
@@ -208,13 +206,8 @@ class Engine:
         if not self.scenario.shares:
             return
         spec = sharing.policy
-        set_digest(
-            self.cost,
-            self.primitives,
-            digest=spec.digest,
-            bits=spec.digest_width,
-            verify=spec.verify,
-        )
+        digest, bits, verify = spec.hashing()
+        set_digest(self.cost, self.primitives, digest=digest, bits=bits, verify=verify)
         if sharing.scanner.placement != "domain":
             costs["foreign_map"] = costs["foreign_unmap"] = 0
         self.policy = policy = spec.runtime()
@@ -222,6 +215,9 @@ class Engine:
             raise UserError(f"VM '{policy.name}': in the timeline that is the policy's name")
         if type(policy).changed is not Policy.changed:
             self.memory = with_changes(self.memory, CHANGE_ROWS)
+        if policy.OWNS_FRAMES:
+            self.memory = with_owners(self.memory)
+            costs["partner_stays"] = 1
         if policy.PAGE.itemsize > 12:
             raise PolicyError(
                 f"policy '{policy.name}', PAGE: found {policy.PAGE.itemsize} bytes a page; at most"
@@ -234,8 +230,12 @@ class Engine:
         seed = int(combine(np.uint64(self.scenario.seed), np.uint64(0x5CA4)))
         policy.start(view, np.random.Generator(np.random.PCG64(seed)))
         driver = driver_for(self, policy, compiled)
-        self.scanner = Scanner(self, sharing.scanner, driver, spec)
+        host = self.scenario.host
+        pace = pace_of(spec, policy, sharing.scanner.start, host.tick, host.tick_offset)
+        self.scanner = Scanner(self, sharing.scanner, driver, pace)
         self.scanner.process = self.env.process(self.scanner.run())
+        if getattr(spec, "changes", ()):
+            self.env.process(write_knobs(self, spec.changes))
 
     def _pressure_mark(self) -> int:
         """Free frames below which actors must go in step; none if nobody can ever be refused."""
@@ -253,7 +253,9 @@ class Engine:
             yield env.timeout(vm.start)
             self._start_memory(number, vm)
         start_vm(self.memory, number)
-        self.refresh_ranges()
+        if vm.advice:
+            env.process(follow_advice(self, number, vm))
+        self.tell_mergeable(number)
         mine = [vcpu for vcpu in self.vcpus if int(self.memory.vcpus[vcpu.row]["vm"]) == number]
         for vcpu in mine:
             vcpu.process = env.process(vcpu.run())
@@ -269,16 +271,22 @@ class Engine:
         yield env.timeout(0)
         self._stop_memory(number)
         self.refresh_ranges()
+        if self.policy is not None:
+            self.policy.left(number)
         self.frames_may_be_free()
 
     def _stop_memory(self, number: int) -> None:
         """All frames of a VM are freed; the policy hears of each page that it has exited."""
         row = self.memory.vms[number]
         stop_vm(self.memory._replace(changes=self.memory.changes[:0]), number)
+        self.drain()
+        self.note_changes(np.arange(int(row["first"]), int(row["first"] + row["pages"])), t.EXITED)
+
+    def note_changes(self, pages: np.ndarray, why: int) -> None:
+        """Tell the policy, if it listens, of many pages at once."""
         if len(self.memory.changes):
-            self.drain()
-            pages = np.arange(int(row["first"]), int(row["first"] + row["pages"]), dtype=np.int64)
-            self._changed.append(np.stack([pages, np.full(len(pages), t.EXITED)], axis=1))
+            rows = np.stack([pages.astype(np.int64), np.full(len(pages), why)], axis=1)
+            self._changed.append(rows)
 
     def new_cycle(self, vcpu: VCpu) -> None:
         """A repeated sequence of phases draws from new streams each time."""
@@ -307,8 +315,10 @@ class Engine:
         guest = self.memory.vms[vm]
         if int(guest["vcpu_first"]) != row:
             return False
-        return bool(guest["debt_reclaim"] or (len(self.memory.offers) and guest["willing"]
-                    and has_work(self.memory, vm)))  # fmt: skip
+        if guest["debt_reclaim"] or guest["debt_sharing"]:
+            return True
+        drives = len(self.memory.offers) and guest["willing"]
+        return bool(drives and has_work(self.memory, vm))
 
     # What actors ask
 
@@ -354,9 +364,20 @@ class Engine:
         rows = [
             (int(row["first"]), int(row["pages"]))
             for row, vm in zip(self.memory.vms, self.scenario.vms, strict=True)
-            if row["running"] and vm.mergeable and (vm.willing or not len(self.memory.offers))
+            if row["running"]
+            and (vm.mergeable or vm.advice)
+            and (vm.willing or not len(self.memory.offers))
         ]
         return np.array(rows, np.int64).reshape(-1, 2)
+
+    def tell_mergeable(self, number: int) -> None:
+        """A VM has started, or more or fewer of its pages may be scanned."""
+        self.refresh_ranges()
+        if self.policy is not None:
+            row = self.memory.vms[number]
+            mine = slice(int(row["first"]), int(row["first"] + row["pages"]))
+            hidden = self.memory.pages["flags"][mine] & np.uint16(t.UNMERGEABLE)
+            self.policy.arrived(number, int((hidden == 0).sum()))
 
     def unmap_foreign(self, pages: int) -> int:
         """ns for a control domain to unmap what it had mapped, and to flush."""

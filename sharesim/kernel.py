@@ -66,6 +66,18 @@ def njit(function: _F) -> _F:
     return compiled
 
 
+def njit_inline(function: _F) -> _F:
+    """As :func:`njit`, inlined wherever it is called.
+
+    A call hands every table over by value, some hundred words; a helper of a hot loop that takes
+    several tables costs more to call than to run.
+    """
+    compiled: _F = numba.njit(cache=True, error_model="numpy", _nrt=False, forceinline=True)(
+        function
+    )
+    return compiled
+
+
 def njit_allocating(function: _F) -> _F:
     """As :func:`njit`, for the few kernels that make arrays."""
     compiled: _F = numba.njit(cache=True, error_model="numpy")(function)

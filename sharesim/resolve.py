@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from sharesim.content.capture import open_capture
+from sharesim.content.ksm_case import open_case
 from sharesim.errors import UserError, nearest
 from sharesim.guest.layout import image_pages
 from sharesim.spec.base import Member
 from sharesim.spec.costs import PRIMITIVES, load_profile
-from sharesim.spec.images import Captured
+from sharesim.spec.images import Captured, Scripted
 from sharesim.spec.scenario import VM, Costs, Scenario, size_problem
 from sharesim.spec.units import show_size, show_time
 
@@ -71,13 +72,25 @@ def _resolve_vm(vm: VM) -> VM:
             return vm
         if size == 0:
             raise UserError(f"VM '{vm.name}': memory: give its size, as in memory='1 GiB'")
-        return vm.model_copy(update={"memory": size})
+        vm = vm.model_copy(update={"memory": size})
+    _check_advice(vm)
+    assert vm.memory is not None
     if vm.memory < size:
         raise UserError(
             f"VM '{vm.name}': memory: found {show_size(vm.memory)}; its image alone has"
             f" {show_size(size)}"
         )
     return vm
+
+
+def _check_advice(vm: VM) -> None:
+    for number, advice in enumerate(vm.advice):
+        end = advice.start + (advice.size or 1)
+        if end > (vm.memory or 0):
+            raise UserError(
+                f"VM '{vm.name}': advice.{number}: found an end of {show_size(end)}; the VM has"
+                f" {show_size(vm.memory or 0)}"
+            )
 
 
 def _resolve_clones(vms: tuple[VM, ...]) -> tuple[VM, ...]:
@@ -134,11 +147,7 @@ def _resolve_quantum(scenario: Scenario, guests: int) -> int:
     """The default is at most 1 % of the shortest interaction interval; above 25 % is refused."""
     intervals = {"time slice": scenario.host.time_slice}
     if scenario.shares and scenario.sharing is not None:
-        policy = scenario.sharing.policy
-        intervals["scanner's wake period"] = policy.wake_period
-        if policy.scans:
-            scan = guests * 1_000_000_000 / policy.scan_rate
-            intervals["full scan period"] = max(1, round(scan))
+        intervals |= scenario.sharing.policy.intervals(guests, scenario.host.tick)
     shortest = min(intervals, key=lambda name: intervals[name])
     limit = intervals[shortest]
     if scenario.sync_quantum is None:
@@ -158,6 +167,8 @@ def _hashes_of_captures(scenario: Scenario) -> dict[str, str]:
     for vm in scenario.vms:
         if isinstance(vm.image, Captured):
             hashes[vm.image.capture] = open_capture(vm.image.capture).sha256
+        if isinstance(vm.image, Scripted):
+            hashes[vm.image.script] = open_case(vm.image.script).sha256
     for name, before in scenario.captures.items():
         if hashes.get(name, before) != before:
             raise UserError(

@@ -96,7 +96,7 @@ class Simulation:
         edges = set(batch_edges(scenario))
         try:
             for time in sorted(samples | edges):
-                self._advance(time)
+                self.advance(time)
                 if time in samples:
                     self._sample(time)
                 if time in edges:
@@ -107,7 +107,7 @@ class Simulation:
             self._close()
         self.part.finish()
 
-    def _advance(self, time: int) -> None:
+    def advance(self, time: int) -> None:
         """Process all events before a time.
 
         Samples are no events: no actor sees them. Steps that start at the very time of a sample, or

@@ -194,7 +194,7 @@ def changed(scenario: "Scenario", options: argparse.Namespace) -> "Scenario":
         changes["mode"] = "exact"
     changes.update({name: True for name in ("check", "events") if getattr(options, name)})
     if options.costs is not None:
-        costs = _costs(options.costs, scenario.host.costs)
+        costs = costs_named(options.costs, scenario.host.costs)
         changes["host"] = scenario.host.model_copy(update={"costs": costs})
     return scenario.model_copy(update=changes)
 
@@ -210,7 +210,7 @@ def parse_seed(text: str) -> int:
     return seed
 
 
-def _costs(name: str, before: "Costs") -> "Costs":
+def costs_named(name: str, before: "Costs") -> "Costs":
     """A shipped profile by name; or one of a file, all of whose figures go into the scenario."""
     from sharesim.spec.costs import find_profile, profile_names
     from sharesim.spec.scenario import Costs

@@ -55,7 +55,7 @@ def pick_page(work: Work, phase: Row, index: Number, draw: Number) -> Any:
         again = mix64(draw)
         if np.int64(again & LOW) < np.int64(phase["hot_share"]) or hot == span:
             return first + bounded(draw, hot)
-        return first + hot + bounded(draw, span - hot)
+        return np.int64(phase["other"]) + bounded(draw, span - hot)
     rank = bounded(draw, span)  # Zipf, by Walker's alias method
     again = mix64(draw)
     at = np.int64(phase["table"]) + rank

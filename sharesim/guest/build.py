@@ -10,7 +10,7 @@ from sharesim.content.mixing import combine, stable_hash64
 from sharesim.errors import UserError
 from sharesim.guest import phases as ph
 from sharesim.guest.phases import PHASE, Work
-from sharesim.guest.replay import Ticks, replay_ticks
+from sharesim.guest.replay import Ticks, replay_ticks, scripted_ticks
 from sharesim.hypervisor.paging import PagingMode
 from sharesim.spec import workloads as w
 from sharesim.spec.images import Captured
@@ -22,6 +22,7 @@ _PATTERNS: dict[type[w.Workload], int] = {
     w.RandomAccess: ph.UNIFORM,
     w.ZipfAccess: ph.ZIPF,
     w.HotSet: ph.HOT,
+    w.TwoRegions: ph.HOT,
     w.Sequential: ph.SEQUENTIAL,
     w.FileReader: ph.FILE,
     w.PageTableHeavy: ph.UNIFORM,
@@ -85,7 +86,9 @@ class WorkBuilder:
             self._fill_accessing(row, workload, vm, first_page)
         elif isinstance(workload, w.Replay) and vcpu == 0:
             self._fill_replay(row, workload, vm, first_page)
-        elif isinstance(workload, w.Idle | w.Replay):
+        elif isinstance(workload, w.Scripted) and vcpu == 0:
+            self._fill_scripted(row, workload, vm, first_page)
+        elif isinstance(workload, w.Idle | w.Replay | w.Scripted):
             row["idle"] = 1
             if isinstance(workload, w.Replay) and workload.ops:  # the guest's other vCPUs
                 row["ops"], row["time"] = 0, workload.ops * workload.tick
@@ -98,7 +101,7 @@ class WorkBuilder:
     def _fill_accessing(
         self, row: np.ndarray, workload: w.Accessing, vm: VM, first_page: int
     ) -> None:
-        span = self._region(workload, vm)
+        span = _region(vm, "region", workload.region_start, workload.region)
         pattern = next(
             (code for kind, code in _PATTERNS.items() if isinstance(workload, kind)), ph.UNIFORM
         )
@@ -113,7 +116,13 @@ class WorkBuilder:
         for kind, count in activity.items():
             row[f"act_{kind}"] = count
         row["op_ns"] = workload.op_time
+        if isinstance(workload, w.TwoRegions):
+            row["hot"], row["hot_share"] = span, _share(workload.share)
+            row["other"] = first_page + workload.other_start
+            span += _region(vm, "other", workload.other_start, workload.other)
+            row["span"] = span
         row["refill_entries"] = min(self.tlb_entries, span) if workload.accesses else 0
+        row["cached"] = self._cached(span) if workload.accesses else 0
         # What a walk is natively depends on the host's mappings as they were at first, so that a
         # split is seen as what it adds, not as other work.
         native = "walk_native_block" if self.blocks else "walk_native"
@@ -135,6 +144,7 @@ class WorkBuilder:
         if isinstance(workload, w.HotSet):
             row["hot"] = max(1, min(span, round(workload.hot * span)))
             row["hot_share"] = _share(workload.hot_accesses)
+            row["other"] = row["first"] + row["hot"]
         if isinstance(workload, w.ZipfAccess):
             row["table"] = self._zipf_table(span, workload.exponent)
             row["scatter"] = _coprime(span)
@@ -143,16 +153,14 @@ class WorkBuilder:
             row["file_random"] = int(workload.order == "random")
             row["pool_key"] = stable_hash64(f"file:{workload.file}")
 
-    def _region(self, workload: w.Accessing, vm: VM) -> int:
-        assert vm.memory is not None
-        rest = vm.memory - workload.region_start
-        span = workload.region or rest
-        if span > rest or rest <= 0:
-            raise UserError(
-                f"VM '{vm.name}': workload.region: found {show_size(span)} from"
-                f" {show_size(workload.region_start)} on; the VM has {show_size(vm.memory)}"
-            )
-        return span
+    def _cached(self, span: int) -> int:
+        """Pages of a working set that it has in the CPU's own cache, and will come back to.
+
+        All of one that fits. Of a larger one, gone through at random, each page is there with
+        probability cache / span, and as rarely it is needed again before others replace it.
+        """
+        cache = self.paging.primitives["cache_pages"]
+        return span if span <= cache else cache * cache // span
 
     def _fill_replay(self, row: np.ndarray, workload: w.Replay, vm: VM, first_page: int) -> None:
         if not isinstance(vm.image, Captured):
@@ -170,19 +178,36 @@ class WorkBuilder:
             "switches": 0,
             "tables": 0,
         }
-        row["pattern"] = ph.REPLAY
-        row["first"], row["span"] = first_page, vm.memory
-        row["period"], row["period_den"] = workload.tick, 1
-        row["table"], row["ticks"] = self._tick_count, len(ticks.work)
+        self._add_ticks(row, ticks, vm, first_page, workload.tick)
         # What a tick goes back to after a flush is not known; a new page for each microsecond of
         # its work is taken as the bound (docs/model.md).
         microseconds = int(ticks.work.sum() // max(1, len(ticks.work))) // 1_000
         row["refill_entries"] = min(self.tlb_entries, max(1, microseconds))
+        row["cached"] = self._cached(max(1, microseconds))
         if not workload.repeat and workload.ops is None and workload.for_ is None:
             row["ops"] = len(ticks.work)
+
+    def _fill_scripted(
+        self, row: np.ndarray, workload: w.Scripted, vm: VM, first_page: int
+    ) -> None:
+        ticks = scripted_ticks(workload)
+        if len(ticks.at) == 0:
+            row["idle"] = 1
+            return
+        self._add_ticks(row, ticks, vm, first_page, 1)
+        row["refill_entries"] = 1
+        row["ops"] = len(ticks.at)
+
+    def _add_ticks(
+        self, row: np.ndarray, ticks: Ticks, vm: VM, first_page: int, period: int
+    ) -> None:
+        row["pattern"] = ph.REPLAY
+        row["first"], row["span"] = first_page, vm.memory
+        row["period"], row["period_den"] = period, 1
+        row["table"], row["ticks"] = self._tick_count, len(ticks.at)
         self._ticks.append(ticks)
         self._first_pages.append(first_page)
-        self._tick_count += len(ticks.work)
+        self._tick_count += len(ticks.at)
 
     def _zipf_table(self, span: int, exponent: float) -> int:
         key = (span, exponent)
@@ -209,6 +234,7 @@ class WorkBuilder:
             phases=phases,
             zipf_accept=_joined(self._accept, np.uint32),
             zipf_alias=_joined(self._alias, np.uint32),
+            tick_at=_joined([ticks.at for ticks in self._ticks], np.int64),
             tick_first=_joined(firsts, np.int64),
             tick_work=_joined([ticks.work for ticks in self._ticks], np.int64),
             tick_faults=_joined([ticks.faults for ticks in self._ticks], np.int64),
@@ -220,6 +246,19 @@ class WorkBuilder:
 
 def _joined(parts: list[np.ndarray], kind: type) -> np.ndarray:
     return np.concatenate(parts).astype(kind) if parts else np.zeros(0, kind)
+
+
+def _region(vm: VM, name: str, start: int, size: int | None) -> int:
+    """Pages of a region of the guest's memory; all from its start on where no size is given."""
+    assert vm.memory is not None
+    rest = vm.memory - start
+    span = size or rest
+    if span > rest or rest <= 0:
+        raise UserError(
+            f"VM '{vm.name}': workload.{name}: found {show_size(span)} from {show_size(start)} on;"
+            f" the VM has {show_size(vm.memory)}"
+        )
+    return span
 
 
 def _share(fraction: float) -> int:

@@ -7,11 +7,13 @@ import numpy as np
 
 from sharesim.content.capture import open_capture
 from sharesim.content.classes import PageClass
+from sharesim.content.ksm_case import content_ids as numbered_contents
+from sharesim.content.ksm_case import open_case
 from sharesim.content.mixing import combine, stable_hash64, wrapping
 from sharesim.errors import UserError
 from sharesim.kernel import Number, njit
 from sharesim.machine.tables import BLOCK, BLOCK_PAGES, PINNED, UNMERGEABLE
-from sharesim.spec.images import Captured, Image, Segment, Segments
+from sharesim.spec.images import Captured, Image, Numbered, Scripted, Segment, Segments
 from sharesim.spec.scenario import VM
 from sharesim.spec.units import show_size
 
@@ -84,6 +86,11 @@ def lay_out(vm: VM, backing: str, *, linear_map: bool = False, typed: bool = Fal
         _count_mappings(layout, slice(None), vm)
     elif isinstance(image, Segments):
         _lay_segments(layout, image.segments, vm)
+    elif isinstance(image, Numbered):
+        _lay_numbered(layout, image, vm)
+    elif isinstance(image, Scripted):
+        _lay_scripted(layout, image)
+        _count_mappings(layout, slice(None), vm)
     else:
         raise UserError(f"VM '{vm.name}': image '{image.registered_name()}' cannot be laid out")
     if linear_map:
@@ -107,6 +114,10 @@ def image_pages(image: Image) -> int:
         return open_capture(image.capture).guest(image.guest).pages
     if isinstance(image, Segments):
         return sum(segment.size for segment in image.segments)
+    if isinstance(image, Scripted):
+        return open_case(image.script).processes[image.process].pages
+    if isinstance(image, Numbered):
+        return max((first + count for first, count, _, _ in image.runs), default=0)
     return 0
 
 
@@ -120,6 +131,13 @@ def _lay_captured(layout: Layout, image: Captured) -> None:
     layout.populated[:n] = ~guest.unbacked(snapshot)
     classes = guest.classes(seconds)
     layout.classes[:n] = PageClass.UNKNOWN if classes is None else classes
+
+
+def _lay_scripted(layout: Layout, image: Scripted) -> None:
+    contents, populated = open_case(image.script).contents(image.process)
+    layout.contents[: len(contents)] = contents
+    layout.populated[: len(contents)] = populated
+    layout.classes[: len(contents)] = PageClass.ANONYMOUS
 
 
 def _count_mappings(layout: Layout, part: slice, vm: VM) -> None:
@@ -147,6 +165,16 @@ def _lay_segments(layout: Layout, segments: tuple[Segment, ...], vm: VM) -> None
         if segment.populated:
             layout.contents[part] = _segment_contents(segment, vm.name, number)
         at += segment.size
+
+
+def _lay_numbered(layout: Layout, image: Numbered, vm: VM) -> None:
+    for first, count, number, step in image.runs:
+        part = slice(first, first + count)
+        numbers = np.uint64(number) + np.uint64(step) * np.arange(count, dtype=np.uint64)
+        layout.contents[part] = numbered_contents(numbers)
+        layout.populated[part] = True
+        layout.classes[part] = PageClass.ANONYMOUS
+        _count_mappings(layout, part, vm)
 
 
 def _segment_contents(segment: Segment, vm_name: str, number: int) -> np.ndarray:

@@ -20,8 +20,9 @@ PHASE = np.dtype(
         ("idle", "<i8"),  # 1: does nothing until it ends
         ("first", "<i8"),  # first page id of its region, and its length
         ("span", "<i8"),
-        ("hot", "<i8"),  # pages of the hot set
+        ("hot", "<i8"),  # pages of the hot set, or of the first of two regions
         ("hot_share", "<i8"),  # share of accesses to it, of 2**24
+        ("other", "<i8"),  # first page id of what is not hot, or of the other region
         ("write_share", "<i8"),  # of 2**24
         ("miss_share", "<i8"),  # of 2**24
         ("miss_work", "<i8"),  # ns of a TLB miss: natively, and what paging adds
@@ -40,6 +41,7 @@ PHASE = np.dtype(
         ("ops", "<i8"),  # ends after so many operations; 0: does not
         ("time", "<i8"),  # ends after so many ns; 0: does not
         ("refill_entries", "<i8"),  # TLB entries it would refill after a flush
+        ("cached", "<i8"),  # pages of its work that the CPU's own cache can have
         ("content", "<i8"),
         ("pool", "<i8"),
         ("file_pages", "<i8"),
@@ -66,6 +68,8 @@ class Work(NamedTuple):
     """uint32: alias tables, probability of the own rank in 2**32nds ..."""
     zipf_alias: np.ndarray
     """uint32: ... and the rank to take otherwise."""
+    tick_at: np.ndarray
+    """int64[ticks]: when each tick of each replay is due, ns from its start."""
     tick_first: np.ndarray
     """int64: first change of each tick of each replay (one more entry than ticks)."""
     tick_work: np.ndarray

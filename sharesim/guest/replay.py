@@ -11,6 +11,7 @@ import numpy as np
 
 from sharesim.content.capture import CapturedGuest, open_capture
 from sharesim.content.classes import PageClass
+from sharesim.content.ksm_case import open_case
 from sharesim.errors import UserError
 from sharesim.guest.layout import capture_key, ids_of
 from sharesim.guest.phases import (
@@ -23,13 +24,15 @@ from sharesim.guest.phases import (
 )
 from sharesim.spec.images import Captured
 from sharesim.spec.units import show_time
-from sharesim.spec.workloads import Replay
+from sharesim.spec.workloads import Replay, Scripted
 
 
 @dataclass
 class Ticks:
     """A replay as arrays; changes are in order of tick."""
 
+    at: np.ndarray
+    """int64[ticks]: when each tick is due, ns."""
     first: np.ndarray
     """int64[ticks + 1]: first change of each tick."""
     work: np.ndarray
@@ -207,10 +210,26 @@ def _assemble(
         return whole
 
     return Ticks(
+        at=np.arange(count, dtype=np.int64) * tick,
         first=np.searchsorted(ticks, np.arange(count + 1)).astype(np.int64),
         work=work,
         faults=faults,
         gfn=joined(changes.gfns, np.uint32),
         content=joined(changes.contents, np.uint64),
         kind=joined(changes.kinds, np.uint8),
+    )
+
+
+def scripted_ticks(workload: Scripted) -> Ticks:
+    """A tick for each instant at which a recorded case has its process write."""
+    times, pages, contents = open_case(workload.script).writes(workload.process)
+    at, first = np.unique(times, return_index=True)
+    return Ticks(
+        at=at.astype(np.int64),
+        first=np.append(first, len(times)).astype(np.int64),
+        work=np.zeros(len(at), np.int64),
+        faults=np.zeros(len(at), np.int64),
+        gfn=pages.astype(np.uint32),
+        content=contents.astype(np.uint64),
+        kind=np.full(len(times), CHANGE_WRITE, np.uint8),
     )

@@ -164,7 +164,8 @@ class VCpu(Entity):
         each = int(engine.cost[0]["interference"])
         if each:
             streamed = int(engine.memory.totals[t.T_STREAMED]) - int(row["streamed"])
-            row["cold"] += min(streamed, int(row["refill_entries"])) * each
+            hot = int(engine.work.phases[int(row["phase"])]["cached"])
+            row["cold"] += min(streamed, hot) * each
 
     def _off_cpu(self, cause: int, event: simpy.Event) -> Steps:
         """Give the CPU up, wait for an event in a cause of the ledger."""

@@ -102,7 +102,18 @@ def _end_op(phase: Row, vcpu: Row, due: Number) -> Any:
 
 
 @njit
-def _next_op(phase: Row, vcpu: Row, due: Number) -> Any:
+def _arrival(work: Work, phase: Row, op: Number) -> Any:
+    """When a paced operation is due, ns from the start of its phase."""
+    if np.int64(phase["pattern"]) == ph.REPLAY:
+        ticks = np.int64(phase["ticks"])
+        again = op // ticks * ticks * np.int64(phase["period"])
+        return again + work.tick_at[np.int64(phase["table"]) + op % ticks]
+    part = op * np.int64(phase["period_num"]) // np.int64(phase["period_den"])
+    return op * np.int64(phase["period"]) + part
+
+
+@njit
+def _next_op(work: Work, phase: Row, vcpu: Row, due: Number) -> Any:
     """Whether the next operation can start at ``due``: (stop, arg), HORIZON meaning yes."""
     start = np.int64(vcpu["phase_start"])
     end = start + np.int64(phase["time"])
@@ -113,9 +124,7 @@ def _next_op(phase: Row, vcpu: Row, due: Number) -> Any:
     if np.int64(phase["idle"]):
         return IDLE_UNTIL, end if np.int64(phase["time"]) else NEVER
     if np.int64(phase["period"]):
-        op = np.int64(vcpu["op"])
-        part = op * np.int64(phase["period_num"]) // np.int64(phase["period_den"])
-        arrival = start + op * np.int64(phase["period"]) + part
+        arrival = start + _arrival(work, phase, np.int64(vcpu["op"]))
         if np.int64(phase["time"]) and arrival >= end:
             return IDLE_UNTIL, end
         if arrival > due:
@@ -240,6 +249,11 @@ def run_vcpu(
             mem.vms[vm]["debt_reclaim"] = 0
             _spend(vcpu, due, t.RECLAIM, owed, np.int64(0))
             continue
+        owed = np.int64(mem.vms[vm]["debt_sharing"])
+        if owed and me == np.int64(mem.vms[vm]["vcpu_first"]):
+            mem.vms[vm]["debt_sharing"] = 0
+            _spend(vcpu, due, t.SHARING, owed, np.int64(0))
+            continue
         if drives and has_work(mem, vm):
             _spend(vcpu, due, t.SHARING, driver_step(mem, cost, me, vm, due, now), np.int64(0))
             continue
@@ -248,7 +262,7 @@ def run_vcpu(
             _end_op(phase, vcpu, due)
             step = np.int64(-1)
         if step < 0:
-            stop, arg = _next_op(phase, vcpu, due)
+            stop, arg = _next_op(work, phase, vcpu, due)
             if stop != HORIZON:
                 return due, stop, arg
             _begin_op(cost, work, phase, vcpu)

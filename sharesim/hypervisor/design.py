@@ -23,7 +23,7 @@ def set_digest(row: np.ndarray, primitives: Table, *, digest: str, bits: int, ve
 def set_design(row: np.ndarray, primitives: Table, sharing: Sharing) -> None:
     """Fill in what depends on the sharing design and its options."""
     costs = row[0]
-    costs["last_sharer_copy"] = int(sharing.last_sharer == "copy")
+    costs["last_sharer_copy"] = int((sharing.last_sharer or sharing.policy.last_sharer) == "copy")
     costs["split_blocks"] = int(sharing.split_blocks)
     if sharing.design != "paravirtual":
         return

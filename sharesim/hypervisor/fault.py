@@ -19,6 +19,7 @@ from sharesim.machine.locks import hold_lock
 from sharesim.machine.mapping import (
     attend,
     clear_flag,
+    disown,
     drop_frame,
     latency_bucket,
     link,
@@ -200,6 +201,8 @@ def _break(
     if np.int64(mem.pages[page]["flags"]) & RECENT:
         _near_race(mem, cost, page, time)
     kind = t.E_REUSE
+    if owned(mem, frame) and not reuse:
+        mem.totals[t.T_OWNED_BREAKS] += 1
     if reuse:
         ns += _take_over(mem, cost, me, page, time)
     else:
@@ -213,6 +216,12 @@ def _break(
     note_change(mem, page, t.BROKEN)
     _account(mem, me, vm, page, time, ns, kind, t.L_BREAK)
     return ns, GO, t.SHARING
+
+
+@njit
+def owned(mem: Memory, frame: Number) -> Any:
+    """Whether the policy has marked a frame as its own (a KSM page)."""
+    return len(mem.owners) > 0 and np.int64(mem.owners[frame]) != NONE
 
 
 @njit
@@ -233,6 +242,7 @@ def _take_over(mem: Memory, cost: np.ndarray, me: Number, page: Number, time: Nu
     mem.totals[t.T_REUSES] += 1
     if np.int64(mem.pages[page]["mfn"]) == mem.totals[t.T_ZERO_FRAME]:
         mem.totals[t.T_ZERO_FRAME] = NONE
+    disown(mem, np.int64(mem.pages[page]["mfn"]))
     attend(mem, page)
     entries, ns = entries_of(mem, cost, page)
     ns += entries * np.int64(cost[0]["entry_update"])
@@ -267,7 +277,7 @@ def _copy(mem: Memory, cost: np.ndarray, me: Number, vm: Number, page: Number, t
     others = entries
     if not np.int64(mem.pages[page]["flags"]) & REFILL or entry_in_place(mem, cost, me, page):
         others -= 1
-    _replace_frame(mem, vm, page)
+    replace_frame(mem, vm, page)
     if not one_by_one:
         clear_flag(mem, page, REFILL | MOVED)
         return ns + entries * np.int64(costs["entry_update"])
@@ -280,7 +290,7 @@ def _copy(mem: Memory, cost: np.ndarray, me: Number, vm: Number, page: Number, t
 
 
 @njit
-def _replace_frame(mem: Memory, vm: Number, page: Number) -> Any:
+def replace_frame(mem: Memory, vm: Number, page: Number) -> Any:
     """Map a page to a fresh frame with the contents of the one that it leaves."""
     mem.totals[t.T_STREAMED] += 2
     content = np.uint64(mem.frames[np.int64(mem.pages[page]["mfn"])]["content"])

@@ -279,7 +279,8 @@ def _remap(mem: Memory, cost: np.ndarray, page: Number, partner: Number, time: N
     """Both pages on one frame: the one with more sharers stays, else the older (partner's)."""
     ours = np.int64(mem.pages[page]["mfn"])
     theirs = np.int64(mem.pages[partner]["mfn"])
-    if np.int64(mem.frames[ours]["ref"]) > np.int64(mem.frames[theirs]["ref"]):
+    fewer = np.int64(mem.frames[ours]["ref"]) > np.int64(mem.frames[theirs]["ref"])
+    if fewer and np.int64(cost[0]["partner_stays"]) == 0:
         moving, staying, frame = partner, page, ours
     else:
         moving, staying, frame = page, partner, theirs

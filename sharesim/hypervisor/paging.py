@@ -124,6 +124,18 @@ class NativePaging(PagingMode):
     """No hypervisor."""
 
 
+class ProcessPaging(PagingMode):
+    """Processes under the host's kernel, which finds a page's entries and writes them in place."""
+
+    def write_fault(self) -> int:
+        return self.primitives["native_fault"] + self.primitives["violation_handler"]
+
+    def cost_row(self) -> np.ndarray:
+        row = super().cost_row()
+        row[0]["tlb_entries"] = 1  # Linux flushes the one page that is remapped
+        return row
+
+
 class NestedPaging(PagingMode):
     """EPT/NPT (Xen: HAP): the hypervisor has one entry per guest page; guests fault on their own.
 

@@ -67,6 +67,7 @@ COST = np.dtype(
             "deflate",
             "interference",
             "last_sharer_copy",  # 1: always copy, as KSM does
+            "partner_stays",  # 1: a merge keeps the partner's frame, however many share the other
             "split_blocks",  # 1: a block is split to share a page inside
             "verify",
             "digest_seed",  # int64 view of the digest's seed

@@ -199,8 +199,17 @@ def unlink(mem: Memory, vm: Number, page: Number) -> Any:
 
 
 @njit
+def disown(mem: Memory, frame: Number) -> Any:
+    """A frame is no longer what a policy has marked it as."""
+    if len(mem.owners) and mem.owners[frame] != _NONE:
+        mem.owners[frame] = _NONE
+        mem.totals[t.T_DISOWNED] += 1
+
+
+@njit
 def drop_frame(mem: Memory, frame: Number, pending: Number) -> Any:
     """A frame without mappings: free it now, or when its flush is done."""
+    disown(mem, frame)
     mem.totals[t.T_USED] -= 1
     if frame == mem.totals[t.T_ZERO_FRAME]:
         mem.totals[t.T_ZERO_FRAME] = NONE
@@ -215,6 +224,7 @@ def drop_frame(mem: Memory, frame: Number, pending: Number) -> Any:
 @njit
 def hold_frame(mem: Memory, vm: Number, frame: Number) -> Any:
     """A frame that a merge left without mappings waits for the flush of the guest that gave it."""
+    disown(mem, frame)
     mem.totals[t.T_USED] -= 1
     mem.totals[t.T_PENDING] += 1
     if frame == mem.totals[t.T_ZERO_FRAME]:

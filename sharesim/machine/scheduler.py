@@ -1,10 +1,12 @@
 """Physical CPUs and who runs on them.
 
-A plain object, not a SimPy resource: it needs weights, affinity and accounting, and dispatching is
-on the hot path. Runnable entities wait in order of weighted virtual time. It is tickless: a slice
-ends only when somebody waits, and an idle CPU costs no events.
+Plain objects, not SimPy resources: they need weights, affinity and accounting, and dispatching is
+on the hot path. What schedulers have in common is in ``Scheduler``. With ``FairScheduler`` runnable
+entities wait in order of weighted virtual time. It is tickless: a slice ends only when somebody
+waits, and an idle CPU costs no events.
 """
 
+from abc import ABC, abstractmethod
 from bisect import insort
 from collections.abc import Sequence
 
@@ -101,70 +103,61 @@ class Cpu:
         return ledger
 
 
-class Scheduler:
-    """Shares CPUs out among entities by weighted virtual time."""
+class Scheduler(ABC):
+    """Shares CPUs out among entities: giving and taking CPUs, ends of slices, the books."""
 
-    def __init__(
-        self,
-        env: simpy.Environment,
-        cpus: int,
-        time_slice: int,
-        granularity: int,
-        switch: int,
-    ) -> None:
+    def __init__(self, env: simpy.Environment, cpus: int, switch: int) -> None:
         self.env = env
         self.cpus = [Cpu(number) for number in range(cpus)]
-        self.time_slice = time_slice
-        self.granularity = granularity
         self.switch = switch
-        self.queue: list[tuple[int, int, Entity]] = []
-        self._order = 0
-        self._floor = 0
-        """Virtual time that all who run or wait have reached; it never goes back."""
 
+    @abstractmethod
     def acquire(self, entity: Entity) -> simpy.Event:
         """The entity is runnable; the event comes when it has a CPU and may go on."""
-        entity.event = self.env.event()
-        entity.virtual = max(entity.virtual, self._reached() - self.time_slice)
-        return self._enqueue(entity)
 
-    def _reached(self) -> int:
-        """The floor: whoever wakes starts at most a time slice before it, however long it slept."""
-        now = int(self.env.now)
-        times = [self.queue[0][0]] if self.queue else []
-        for cpu in self.cpus:
-            if cpu.current is not None:
-                ran = max(0, now - cpu.slice_start) * 1024 // cpu.current.weight
-                times.append(cpu.current.virtual + ran)
-        if times:
-            self._floor = max(self._floor, min(times))
-        return self._floor
-
+    @abstractmethod
     def requeue(self, entity: Entity) -> simpy.Event:
         """The entity lost its CPU but still wants to run."""
-        self._leave(entity)
-        entity.event = self.env.event()
-        event = self._enqueue(entity)
-        return event
 
-    def _enqueue(self, entity: Entity) -> simpy.Event:
-        assert entity.event is not None
-        event = entity.event
-        self._order += 1
-        insort(self.queue, (entity.virtual, self._order, entity))
-        if not self._fill_idle():
-            self._arm(entity)
-        return event
-
+    @abstractmethod
     def release(self, entity: Entity) -> None:
-        """The entity blocks or is done: its CPU goes to the next in the queue."""
-        if entity.cpu is None:
-            self.queue = [item for item in self.queue if item[2] is not entity]
-            return
-        self._leave(entity)
-        self._fill_idle()
+        """The entity blocks or is done: its CPU goes to the next that waits."""
 
-    def _leave(self, entity: Entity) -> None:
+    @abstractmethod
+    def _charge(self, cpu: Cpu, now: int) -> None:
+        """Book the CPU time that its entity has received as virtual time."""
+
+    @abstractmethod
+    def _arm(self, cpu: Cpu, start: int) -> None:
+        """Whoever has the CPU has it from ``start`` on: give that an end if somebody waits."""
+
+    @abstractmethod
+    def _fill(self, cpu: Cpu) -> None:
+        """Nobody has the CPU: dispatch on it whom it suits."""
+
+    @abstractmethod
+    def _keeps(self, cpu: Cpu, now: int) -> bool:
+        """At the end of a slice: whether its entity goes on; if so, that slice has a new end."""
+
+    # Giving and taking a CPU
+
+    def _give(self, entity: Entity, cpu: Cpu) -> None:
+        now = int(self.env.now)
+        switch = 0 if cpu.last is entity else self.switch
+        cpu.current = cpu.last = entity
+        entity.cpu = cpu
+        cpu.book(now, CPU_SWITCH if switch else entity.cause)
+        cpu.switching_until = now + switch
+        cpu.slice_start = now + switch
+        cpu.forget_slice()
+        self._arm(cpu, cpu.slice_start)
+        event, entity.event = entity.event, None
+        assert event is not None
+        cpu.dispatched = event
+        event._ok, event._value = True, cpu
+        self.env.schedule(event, delay=switch)
+
+    def _leave(self, entity: Entity) -> Cpu:
         cpu, now = entity.cpu, int(self.env.now)
         assert cpu is not None
         self._charge(cpu, now)
@@ -174,78 +167,13 @@ class Scheduler:
         cpu.current = None
         cpu.forget_slice()
         entity.cpu = None
-
-    def _charge(self, cpu: Cpu, now: int) -> None:
-        entity = cpu.current
-        assert entity is not None
-        if now > cpu.slice_start:
-            entity.virtual += (now - cpu.slice_start) * 1024 // entity.weight
-            cpu.slice_start = now
+        return cpu
 
     def _close_switch(self, cpu: Cpu, now: int) -> None:
         if cpu.cause == CPU_SWITCH and now >= cpu.switching_until and cpu.current is not None:
             cpu.book(cpu.switching_until, cpu.current.cause)
 
-    def _fill_idle(self) -> bool:
-        """Dispatch waiting entities on idle CPUs; whether the queue is empty afterwards."""
-        at = 0
-        if all(cpu.current is not None or cpu.seized for cpu in self.cpus):
-            return not self.queue
-        while at < len(self.queue):
-            entity = self.queue[at][2]
-            cpu = self._idle_cpu(entity)
-            if cpu is None:
-                at += 1
-                continue
-            del self.queue[at]
-            self._dispatch(entity, cpu)
-        return not self.queue
-
-    def _idle_cpu(self, entity: Entity) -> Cpu | None:
-        found = None
-        for cpu in self.cpus:
-            if cpu.current is None and not cpu.seized and entity.may_run(cpu):
-                if cpu.last is entity:
-                    return cpu
-                found = found or cpu
-        return found
-
-    def _dispatch(self, entity: Entity, cpu: Cpu) -> None:
-        now = int(self.env.now)
-        switch = 0 if cpu.last is entity else self.switch
-        cpu.current = cpu.last = entity
-        entity.cpu = cpu
-        cpu.book(now, CPU_SWITCH if switch else entity.cause)
-        cpu.switching_until = now + switch
-        cpu.slice_start = now + switch
-        cpu.forget_slice()
-        if self._somebody_waits_for(cpu):
-            self._set_slice_end(cpu, cpu.slice_start + self.time_slice)
-        event, entity.event = entity.event, None
-        assert event is not None
-        cpu.dispatched = event
-        event._ok, event._value = True, cpu
-        self.env.schedule(event, delay=switch)
-
-    def _somebody_waits_for(self, cpu: Cpu) -> bool:
-        return any(item[2].may_run(cpu) for item in self.queue)
-
-    def _arm(self, waiting: Entity) -> None:
-        """Give the CPUs that the entity waits for an end of slice; preempt one far ahead of it."""
-        now = int(self.env.now)
-        furthest, victim = self.granularity, None
-        for cpu in self.cpus:
-            current = cpu.current
-            if current is None or cpu.seized or not waiting.may_run(cpu):
-                continue
-            if cpu.slice_end == FOREVER:
-                self._set_slice_end(cpu, max(now, cpu.slice_start + self.time_slice))
-            ran = max(0, now - cpu.slice_start) * 1024 // current.weight
-            ahead = current.virtual + ran - waiting.virtual
-            if ahead > furthest:
-                furthest, victim = ahead, cpu
-        if victim is not None:
-            self._set_slice_end(victim, now)
+    # Ends of slices
 
     def _set_slice_end(self, cpu: Cpu, when: int) -> None:
         entity = cpu.current
@@ -269,14 +197,10 @@ class Scheduler:
             self._set_slice_end(cpu, now)
             return
         self._charge(cpu, now)
-        best = next((item for item in self.queue if item[2].may_run(cpu)), None)
-        if best is None:
-            return
-        if best[0] >= entity.virtual:  # still the one most entitled: another slice
-            self._set_slice_end(cpu, now + self.time_slice)
-            return
-        if entity.process is not None and entity.process.is_alive:
+        if not self._keeps(cpu, now) and entity.process is not None and entity.process.is_alive:
             entity.process.interrupt(PREEMPT)
+
+    # The hypervisor itself
 
     def seize(self, cpu: Cpu) -> Entity | None:
         """The hypervisor itself takes a CPU: whoever has it is interrupted in place."""
@@ -299,13 +223,13 @@ class Scheduler:
         cpu.unseized = None
         if cpu.current is None:
             cpu.book(now, CPU_IDLE)
-            self._fill_idle()
+            self._fill(cpu)
             return
         cpu.book(now, cpu.current.cause)
         cpu.slice_start = max(now, cpu.slice_start)
+        self._charge(cpu, now)
         cpu.forget_slice()
-        if self._somebody_waits_for(cpu):
-            self._set_slice_end(cpu, now + self.time_slice)
+        self._arm(cpu, now)
 
     def utilisation(self, now: int) -> list[int]:
         """ns of all CPUs by cause (idle, vcpu, scanner, switch) until a time."""
@@ -314,3 +238,126 @@ class Scheduler:
             for cause, spent in enumerate(cpu.times(now)):
                 totals[cause] += spent
         return totals
+
+
+class FairScheduler(Scheduler):
+    """Shares CPUs out among entities by weighted virtual time, from one queue."""
+
+    def __init__(
+        self,
+        env: simpy.Environment,
+        cpus: int,
+        time_slice: int,
+        granularity: int,
+        switch: int,
+    ) -> None:
+        super().__init__(env, cpus, switch)
+        self.time_slice = time_slice
+        self.granularity = granularity
+        self.queue: list[tuple[int, int, Entity]] = []
+        self._order = 0
+        self._floor = 0
+        """Virtual time that all who run or wait have reached; it never goes back."""
+
+    def acquire(self, entity: Entity) -> simpy.Event:
+        entity.event = self.env.event()
+        entity.virtual = max(entity.virtual, self._reached() - self.time_slice)
+        return self._enqueue(entity)
+
+    def _reached(self) -> int:
+        """The floor: whoever wakes starts at most a time slice before it, however long it slept."""
+        now = int(self.env.now)
+        times = [self.queue[0][0]] if self.queue else []
+        for cpu in self.cpus:
+            if cpu.current is not None:
+                ran = max(0, now - cpu.slice_start) * 1024 // cpu.current.weight
+                times.append(cpu.current.virtual + ran)
+        if times:
+            self._floor = max(self._floor, min(times))
+        return self._floor
+
+    def requeue(self, entity: Entity) -> simpy.Event:
+        self._leave(entity)
+        entity.event = self.env.event()
+        return self._enqueue(entity)
+
+    def _enqueue(self, entity: Entity) -> simpy.Event:
+        assert entity.event is not None
+        event = entity.event
+        self._order += 1
+        insort(self.queue, (entity.virtual, self._order, entity))
+        self._fill_idle()
+        if self.queue:
+            self._contend(entity)
+        return event
+
+    def release(self, entity: Entity) -> None:
+        if entity.cpu is None:
+            self.queue = [item for item in self.queue if item[2] is not entity]
+            return
+        self._fill(self._leave(entity))
+
+    def _charge(self, cpu: Cpu, now: int) -> None:
+        entity = cpu.current
+        assert entity is not None
+        if now > cpu.slice_start:
+            entity.virtual += (now - cpu.slice_start) * 1024 // entity.weight
+            cpu.slice_start = now
+
+    def _fill(self, cpu: Cpu) -> None:
+        self._fill_idle()
+
+    def _fill_idle(self) -> None:
+        """Dispatch waiting entities on idle CPUs."""
+        at = 0
+        if all(cpu.current is not None or cpu.seized for cpu in self.cpus):
+            return
+        while at < len(self.queue):
+            entity = self.queue[at][2]
+            cpu = self._idle_cpu(entity)
+            if cpu is None:
+                at += 1
+                continue
+            del self.queue[at]
+            self._give(entity, cpu)
+
+    def _idle_cpu(self, entity: Entity) -> Cpu | None:
+        found = None
+        for cpu in self.cpus:
+            if cpu.current is None and not cpu.seized and entity.may_run(cpu):
+                if cpu.last is entity:
+                    return cpu
+                found = found or cpu
+        return found
+
+    def _arm(self, cpu: Cpu, start: int) -> None:
+        if any(item[2].may_run(cpu) for item in self.queue):
+            self._set_slice_end(cpu, start + self.time_slice)
+
+    def _contend(self, waiting: Entity) -> None:
+        """Give the CPUs that the entity waits for an end of slice; preempt one far ahead of it."""
+        now = int(self.env.now)
+        furthest, victim = self.granularity, None
+        for cpu in self.cpus:
+            current = cpu.current
+            if current is None or cpu.seized or not waiting.may_run(cpu):
+                continue
+            if cpu.slice_end == FOREVER:
+                self._set_slice_end(cpu, max(now, cpu.slice_start + self.time_slice))
+            ran = max(0, now - cpu.slice_start) * 1024 // current.weight
+            ahead = current.virtual + ran - waiting.virtual
+            if ahead > furthest:
+                furthest, victim = ahead, cpu
+        if victim is not None:
+            self._set_slice_end(victim, now)
+
+    def _keeps(self, cpu: Cpu, now: int) -> bool:
+        entity = cpu.current
+        assert entity is not None
+        best = next((item for item in self.queue if item[2].may_run(cpu)), None)
+        if best is None:
+            return True
+        if best[0] < entity.virtual:
+            return False
+        self._set_slice_end(cpu, now + self.time_slice)  # still the one most entitled
+        return True

@@ -113,7 +113,9 @@ T_OFFER_BATCHES = 54
 T_UPCALLS = 55  # breaks made by the guest itself
 T_NOCOPY = 56  # breaks of pages about to be overwritten as a whole
 T_OUTCOME_COUNT = 57
-TOTALS = 58
+T_OWNED_BREAKS = 58  # copies of frames that the policy had marked as its own (KSM pages)
+T_DISOWNED = 59  # marked frames that were freed, and the policy has not come across it yet
+TOTALS = 60
 
 # Causes of the ledger: in exactly one of them is a vCPU at each nanosecond.
 WORK, PAGING, SHARING, RECLAIM, INTERFERENCE, INTERRUPTED, READY, BLOCKED, IDLE = range(9)
@@ -143,6 +145,7 @@ VM_ROW = np.dtype(
         ("cow_breaks", "<i8"),
         ("merged", "<i8"),
         ("debt_reclaim", "<i8"),  # ns of balloon work its first vCPU has yet to do
+        ("debt_sharing", "<i8"),  # the same of taking back what it shares, by its own call
         ("table_first", "<i8"),  # its first shadow table, and how many for one address space
         ("tables", "<i8"),
         ("pool", "<i8"),  # pages of shadow tables it may have, and has
@@ -328,6 +331,9 @@ class Memory(NamedTuple):
     """OFFER[v, RING]: rings of offers (paravirtual design), else no rows."""
     outcomes: np.ndarray
     """int64[rows, 3]: (page, partner, outcome) of offers, for the policy (paravirtual design)."""
+    owners: np.ndarray
+    """uint32[f]: a policy's own name of a frame, or NONE; freeing a frame clears it. Only if the
+    policy asks for it, else no rows."""
 
 
 def allocate(pages: int, frames: int, vms: int, vcpus: int, *, check: bool = False) -> Memory:
@@ -348,6 +354,7 @@ def allocate(pages: int, frames: int, vms: int, vcpus: int, *, check: bool = Fal
         shadow=np.zeros(0, np.uint8),
         offers=np.zeros((0, RING), OFFER),
         outcomes=np.zeros((0, 3), np.int64),
+        owners=np.zeros(0, np.uint32),
     )
     for name in ("mfn", "next", "prev"):
         memory.pages[name] = NONE
@@ -389,6 +396,11 @@ def with_offers(memory: Memory) -> Memory:
         offers=np.zeros((rows, RING), OFFER),
         outcomes=np.zeros((OUTCOME_ROWS, 3), np.int64),
     )
+
+
+def with_owners(memory: Memory) -> Memory:
+    """The same tables with room for a policy's own name of each frame."""
+    return memory._replace(owners=np.full(len(memory.frames), NONE, np.uint32))
 
 
 def resident_bytes(memory: Memory) -> int:

@@ -10,7 +10,10 @@ from importlib.metadata import EntryPoint, entry_points
 from sharesim.errors import UserError, nearest
 from sharesim.study import Study
 
-BUILT_IN = ("xen2003", "passes", "collisions", "duplicates", "thesis")
+BUILT_IN = (
+    "xen2003", "passes", "collisions", "duplicates", "thesis", "ksm_delays", "ksm_statistics",
+    "ksm_smart_scan", "ksm_advisor", "ksm_xlh",
+)  # fmt: skip
 """Modules of this package, in the order in which they are run."""
 GROUP = "sharesim.reproductions"
 

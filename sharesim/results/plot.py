@@ -9,6 +9,7 @@ import numpy as np
 from sharesim.errors import UserError, nearest
 from sharesim.results import style
 from sharesim.results.load import TimelineSeries
+from sharesim.results.plot_ksm import draw_counted_saving, draw_tracked_pages, ksm_of
 from sharesim.results.style import EndLabel, Floats, save_timeline
 from sharesim.results.table import HELD
 
@@ -30,7 +31,11 @@ BACKING = (
 )
 IN_USE = 2  # the first entries of BACKING that occupy frames
 DASHES = (0, (4, 3))
-GAUGES = ("pages_in_pass", "table_entries")
+GAUGES = (
+    "pages_in_pass", "table_entries", "pages_shared", "pages_sharing", "pages_unshared",
+    "pages_volatile", "stable_node_chains", "stable_node_dups", "general_profit", "pages_to_scan",
+    "rmap_items",
+)  # fmt: skip
 COUNTED_PAGES = ("corrupted_pages", "requested_pages")
 MOST_PASS_TICKS = 60
 MOST_INTERVALS = 60
@@ -50,9 +55,10 @@ def plot_timeline(
     """A figure of the timeline between ``start_s`` and ``end_s`` simulated seconds.
 
     Without ``metrics``: memory by what backs it, saving under the opportunity line, activity of
-    scanner and hypervisor, throughput per VM, and lateness where a VM is paced. With
-    ``metrics``: one panel for each; counters as rates per second, ``_pages`` in memory units,
-    ``_ns`` as the share of one CPU's time. ``vms`` narrows what is drawn per VM.
+    scanner and hypervisor, throughput per VM, and lateness where a VM is paced; under KSM its
+    counters beside the true saving. With ``metrics``: one panel for each; counters as rates per
+    second, ``_pages`` in memory units, ``_ns`` as the share of one CPU's time. ``vms`` narrows
+    what is drawn per VM.
     ``summary`` gives the scenario's name and whether the run is partial.
 
     Raises UserError on an unknown metric or VM, or an empty window.
@@ -83,9 +89,10 @@ def _overview(series: TimelineSeries, vms: list[str] | None) -> list[Panel]:
     panels: list[Panel] = [
         (2.3, _draw_memory),
         (1.7, _draw_saving),
-        (1.7, _draw_activity),
-        (1.4, partial(_draw_throughput, vms=chosen)),
     ]
+    if ksm_of(series) is not None:
+        panels += [(1.5, draw_counted_saving), (1.5, draw_tracked_pages)]
+    panels += [(1.7, _draw_activity), (1.4, partial(_draw_throughput, vms=chosen))]
     paced = [name for name in chosen if _is_paced(series, name)]
     if paced:
         panels.append((1.3, partial(_draw_lateness, vms=paced, among=chosen)))

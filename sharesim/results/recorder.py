@@ -58,7 +58,7 @@ VM_COLUMNS = (
 )  # fmt: skip
 POLICY_COLUMNS = (
     "pages_scanned", "pages_hashed", "passes", "batches", "overruns", "scanner_cpu_ns",
-    "requested_pages", "pages_in_pass",
+    "requested_pages", "pages_in_pass", "scanner_wait_ns",
 )  # fmt: skip
 EVENT_COLUMNS = (
     "time_ns", "duration_ns", "kind", "actor", "vm", "page", "other_vm", "other_page",
@@ -84,6 +84,7 @@ class Recorder:
         if self.engine.policy is not None:
             columns += [name for name in POLICY_COLUMNS if name not in columns]
             own = self.engine.policy.counters()
+            own = own | self.engine.policy.vm_counters(0)
             columns += [name for name in own if name not in columns]
         return columns
 
@@ -179,6 +180,8 @@ class Recorder:
             "cpu_ns": int(ledger[: t.INTERRUPTED + 1].sum()) - seized,
         }
         row.update({f"{cause}_ns": int(ns) for cause, ns in zip(CAUSES, ledger, strict=True)})
+        if engine.policy is not None:
+            row.update(engine.policy.vm_counters(number))
         return row
 
     def _policy(self, time: int) -> dict[str, Any]:
@@ -194,6 +197,7 @@ class Recorder:
             "scanner_cpu_ns": self.engine.scheduler.utilisation(time)[2],
             "requested_pages": scanner.requested(time),
             "pages_in_pass": driver.position,
+            "scanner_wait_ns": scanner.waited(time),
         }
         row.update(policy.counters())
         return row

@@ -405,6 +405,10 @@ def driver_for(engine: "Engine", policy: Any, compiled: bool) -> Driver:
     """The driver that suits a policy; ``compiled=False`` forces the array form."""
     if hasattr(policy, "share_all"):
         return OracleDriver(engine, policy)
+    if policy.OWNS_FRAMES:  # of its kind there is one
+        from sharesim.sharing.ksm_driver import KsmDriver
+
+        return KsmDriver(engine, policy)
     if compiled and type(policy) is CbpsPolicy:
         return CompiledDriver(engine, policy)
     return ArrayDriver(engine, policy)

@@ -38,6 +38,8 @@ class Policy:
     PAGE: ClassVar[np.dtype[Any]] = np.dtype([("unused", "u1")])
     """State kept for each page, at most 12 bytes."""
     name: ClassVar[str] = "policy"
+    OWNS_FRAMES: ClassVar[bool] = False
+    """Whether it keeps a name of its own for each frame (``Memory.owners``); ksm alone does."""
 
     def __init__(self, spec: Any) -> None:
         self.spec = spec
@@ -66,8 +68,18 @@ class Policy:
     def changed(self, pages: Pages, why: np.ndarray) -> None:
         """Pages whose share was broken, that were unmapped, ballooned or whose VM exited."""
 
+    def arrived(self, vm: int, mergeable: int) -> None:
+        """A VM, by its number, has so many mergeable pages from now on."""
+
+    def left(self, vm: int) -> None:
+        """A VM has exited."""
+
     def counters(self) -> dict[str, int]:
         """Figures of its own for the timeline."""
+        return {}
+
+    def vm_counters(self, vm: int) -> dict[str, int]:
+        """Figures of its own for the timeline of a VM."""
         return {}
 
 

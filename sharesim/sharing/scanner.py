@@ -1,9 +1,9 @@
 """The scanner daemon as a SimPy process, and where it runs.
 
-It wakes on a fixed period and scans what the rate asks for; a batch that overruns its period is
-counted, and the next one starts at once. As a *thread* it competes for CPUs like a vCPU; as a
-*softirq* the hypervisor runs it where its timer was set and whoever runs there is interrupted; in a
-control *domain* it is a thread that must map foreign pages, and unmap and flush after each batch.
+When it wakes and how much it then scans is its pace (:mod:`sharesim.sharing.pace`). As a *thread*
+it competes for CPUs like a vCPU; as a *softirq* the hypervisor runs it where its timer was set and
+whoever runs there is interrupted; in a control *domain* it is a thread that must map foreign pages,
+and unmap and flush after each batch.
 """
 
 from collections.abc import Generator
@@ -14,6 +14,7 @@ import simpy
 from sharesim.machine.scheduler import CPU_SCANNER, STOPPED, Cpu, Entity
 from sharesim.sharing.cbps_kernel import BATCH_END, DRAIN
 from sharesim.sharing.drivers import Driver
+from sharesim.sharing.pace import Pace
 
 if TYPE_CHECKING:
     from sharesim.engine import Engine
@@ -23,55 +24,66 @@ Steps = Generator[simpy.Event, Any, None]
 
 
 class Scanner(Entity):
-    """The daemon: a policy's driver, a placement, and the books about its time."""
+    """The daemon: a policy's driver, a pace, a placement, and the books about its time."""
 
-    def __init__(self, engine: "Engine", spec: "ScannerSpec", driver: Driver, policy: Any) -> None:
+    def __init__(self, engine: "Engine", spec: "ScannerSpec", driver: Driver, pace: Pace) -> None:
         super().__init__("scanner", spec.weight, spec.affinity, CPU_SCANNER)
         self.engine = engine
         self.spec = spec
         self.driver = driver
-        self.rate = policy.scan_rate
-        self.period = policy.wake_period
+        self.pace = pace
         self.batches = 0
-        self.overruns = 0
+        self._waited = 0
+        self._waiting_since: int | None = None
 
     def local_time(self, now: int) -> int:
         return max(now, self.driver.local)
 
+    @property
+    def overruns(self) -> int:
+        """Batches that were not done when the next one was due."""
+        return self.pace.overruns
+
     def requested(self, time: int) -> int:
-        """Pages that the rate asks to have been scanned by a time."""
-        elapsed = max(0, time - self.spec.start)
-        return int(elapsed * round(self.rate * 1000) // 1_000_000_000_000)
+        """Pages that should have been scanned by a time."""
+        return self.pace.requested(time, self.driver.scanned)
+
+    def waited(self, time: int) -> int:
+        """ns that it was runnable without a CPU, until a time."""
+        since = self._waiting_since
+        return self._waited + (0 if since is None else time - since)
 
     def run(self) -> Steps:
         """The SimPy process."""
         env = self.engine.env
         yield env.timeout(self.spec.start)
-        wake = int(env.now)
         while True:
-            budget = self.requested(wake + self.period) - self.requested(wake)
+            budget = self.pace.budget(int(env.now))
             if budget > 0:
                 if not self.driver.takes_time:
-                    self.driver.begin(budget, wake)
+                    self.driver.begin(budget, int(env.now))
                     self.engine.frames_may_be_free()
                 elif self.spec.placement == "softirq":
                     yield from self._in_softirq(budget)
                 else:
                     yield from self._in_thread(budget)
                 self.batches += 1
-            wake += self.period
-            now = int(env.now)
-            if now > wake:
-                self.overruns += 1
-                wake += (now - wake) // self.period * self.period
-            elif wake > now:
-                yield env.timeout(wake - now)
+            rest = self.pace.rest(env)
+            if rest is not None:
+                yield rest
 
     def _in_thread(self, budget: int) -> Steps:
         scheduler = self.engine.scheduler
-        yield scheduler.acquire(self)
+        yield from self._wait_for(scheduler.acquire(self))
         yield from self._batch(budget)
         scheduler.release(self)
+
+    def _wait_for(self, cpu: simpy.Event) -> Steps:
+        """Wait to be dispatched, and keep count of it."""
+        self._waiting_since = int(self.engine.env.now)
+        yield cpu
+        self._waited = self.waited(int(self.engine.env.now))
+        self._waiting_since = None
 
     def _in_softirq(self, budget: int) -> Steps:
         scheduler = self.engine.scheduler
@@ -122,6 +134,6 @@ class Scanner(Entity):
                 rest = due - int(env.now)
                 if interrupt.cause == STOPPED:
                     raise
-                yield self.engine.scheduler.requeue(self)
+                yield from self._wait_for(self.engine.scheduler.requeue(self))
                 due = int(env.now) + rest
                 self.driver.move_to(due)

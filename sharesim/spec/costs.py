@@ -85,7 +85,32 @@ PRIMITIVES: dict[str, str] = {
     "balloon_inflate_page": "the balloon takes one page from its guest",
     "balloon_deflate_page": "the balloon gives one page back",
     "block_split": "split a 2 MiB mapping into 512 entries",
+    "cache_pages": "pages that a CPU's own cache holds (a count, not a time)",
     "interference_page": "cache pollution by one page streamed (0: not modelled)",
+    "ksm_wakeup": "ksmd: a wake-up, with its timer and the switch to it",
+    "ksm_scan_start": "ksmd: the start of a full scan",
+    **{
+        f"ksm_{name}{state}": f"ksmd: {what}{where}"
+        for name, what in (
+            ("first_visit", "first visit of a page: its item made, its checksum"),
+            ("visit", "later visit of a page that is not merged: walk and checksum"),
+            ("merged_visit", "visit of a merged page"),
+            ("stable_compare", "one page compared on the way through the stable tree"),
+            ("unstable_compare", "one page compared on the way through the unstable tree"),
+            ("unstable_depth", "an unstable search, for each level beyond 512 pages"),
+            ("merge_stable", "merge into a stable page, beside protecting, comparing, remapping"),
+            ("merge_pair", "merge of two pages, beside protecting, comparing and remapping"),
+        )
+        for state, where in (("", ""), ("_cold", "; more right after a wake-up, in cold caches"))
+    },
+    "ksm_stable_depth": "ksmd: a stable search, for each level beyond 512 pages",
+    "ksm_unstable_far": "ksmd: an unstable search, for each level beyond 32768 pages",
+    "ksm_merge_zero": "ksmd: merge with the zero page, beside protecting and remapping",
+    "ksm_skip": "ksmd: a page that smart scan skips",
+    "ksm_hole": "ksmd: an address without a page to examine that is passed over",
+    "ksm_dup": "ksmd: one duplicate looked at in a chain",
+    "ksm_item_free": "ksmd: an item freed",
+    "ksm_warm_pages": "ksmd: pages after which 63 % of the cold share is gone (a count)",
 }
 """Each primitive's one-line help, by key; every profile has a figure for all of them."""
 

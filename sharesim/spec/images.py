@@ -5,12 +5,13 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from sharesim.spec.base import Family, Member, Spec, member_field
-from sharesim.spec.units import PositiveSize, Time
+from sharesim.spec.units import PositiveSize, Size, Time
 
 IMAGES = Family("image", "sharesim.images")
 
 MapCount = Annotated[int, Field(ge=1, le=255)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+ContentNumber = Annotated[int, Field(ge=0, lt=1 << 63)]
 PageClassName = Literal[
     "free", "page-cache", "anonymous", "slab", "page-table", "kernel", "reserved", "unknown"
 ]
@@ -75,6 +76,28 @@ class Captured(Image):
     """What direct paging makes of pages that the capture reports as page tables: contents like any
     other, equal in all paging modes (the captured guest had none of the machine's frames in them);
     or typed frames, which are pinned and never shared."""
+
+
+@IMAGES.register
+class Scripted(Image):
+    """Memory of one process of a recorded KSM case, as it is filled before the case begins."""
+
+    name: ClassVar[str] = "scripted"
+    script: str
+    """Path of the case's JSON file."""
+    process: Annotated[int, Field(ge=0)] = 0
+    """Which of its processes."""
+
+
+@IMAGES.register
+class Numbered(Image):
+    """Memory filled with numbered contents: equal numbers are equal contents, in all guests."""
+
+    name: ClassVar[str] = "numbered"
+    runs: tuple[tuple[Size, PositiveSize, ContentNumber, ContentNumber], ...] = ()
+    """(first page, pages, number of the first page, step): a step of 0 fills all pages alike, and
+    number 0 is the zero page. Pages in no run are unpopulated; of two runs over a page the later
+    counts."""
 
 
 ImageField = member_field(Image, IMAGES)

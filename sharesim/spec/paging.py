@@ -59,6 +59,23 @@ class Native(PagingSpec):
 
 
 @PAGINGS.register
+class Process(PagingSpec):
+    """No virtualization: "guests" are processes of the host, whose kernel shares their pages."""
+
+    name: ClassVar[str] = "process"
+    designs: ClassVar[tuple[str, ...]] = ("none", "transparent")
+    why: ClassVar[str] = (
+        "the host's kernel writes the processes' page tables itself, so there is nobody to take"
+        " part; use 'transparent'"
+    )
+
+    def runtime(self, primitives: Mapping[str, int]) -> Any:
+        from sharesim.hypervisor.paging import ProcessPaging
+
+        return ProcessPaging(self, primitives)
+
+
+@PAGINGS.register
 class Nested(PagingSpec):
     """Two levels in hardware (EPT, NPT; Xen: HAP): no guest fault traps, TLB misses cost more."""
 

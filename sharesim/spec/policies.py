@@ -14,14 +14,42 @@ ENTRY_BYTES = 16
 """A hash table's entry in a hypervisor: hash, page, link; ESX's frames are as large (OSDI 2002)."""
 
 
-class PolicySpec(Member):
-    """Base class of policy parameters: how fast the scanner goes, and how equality is decided.
+class SharingPolicy(Member):
+    """Base class of all policies; a user's own subclasses :class:`PolicySpec`."""
+
+    family: ClassVar[Family] = POLICIES
+    designs: ClassVar[tuple[str, ...]] = ("transparent", "paravirtual")
+    """Sharing designs that it can work in."""
+    last_sharer: ClassVar[Literal["copy", "reuse"]] = "reuse"
+    """What a write to a frame with one mapping left does, where the scenario does not say."""
+
+    def hashing(self) -> tuple[str, int, bool]:
+        """(digest, its width in bits, whether bytes are compared before merging)."""
+        return "xxh64", 64, True
+
+    def held_bytes(self, pages: int) -> int:
+        """Bytes of tables that a hypervisor must hold to scan so many pages: against the saving."""
+        return 0
+
+    def intervals(self, pages: int, tick: int) -> dict[str, int]:
+        """Times in ns, by what they are, that the sync quantum must be small against.
+
+        ``pages`` are those of all guests, ``tick`` is the host's timer tick in ns.
+        """
+        return {}
+
+    def runtime(self) -> Any:
+        """A new run-time object of the policy (see :class:`sharesim.sharing.policy.Policy`)."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what runs it")
+
+
+class PolicySpec(SharingPolicy):
+    """Policies that scan at a rate: how fast the scanner goes, and how equality is decided.
 
     A user's policy subclasses this, adds its own parameters and names its run-time class in
     :meth:`runtime`.
     """
 
-    family: ClassVar[Family] = POLICIES
     scans: ClassVar[bool] = True
     """Whether it goes through memory page by page; the default sync quantum looks at its rate."""
     scan_rate: Annotated[float, Field(gt=0, le=1e9)] = 1_000.0
@@ -49,13 +77,14 @@ class PolicySpec(Member):
         """Effective width of the digest in bits, 1..64."""
         return self.digest_bits or DIGEST_BITS[self.digest]
 
-    def held_bytes(self, pages: int) -> int:
-        """Bytes of tables that a hypervisor must hold to scan so many pages: against the saving."""
-        return 0
+    def hashing(self) -> tuple[str, int, bool]:
+        return self.digest, self.digest_width, self.verify
 
-    def runtime(self) -> Any:
-        """A new run-time object of the policy (see :class:`sharesim.sharing.policy.Policy`)."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what runs it")
+    def intervals(self, pages: int, tick: int) -> dict[str, int]:
+        found = {"scanner's wake period": self.wake_period}
+        if self.scans:
+            found["full scan period"] = max(1, round(pages * 1_000_000_000 / self.scan_rate))
+        return found
 
 
 @POLICIES.register
@@ -105,4 +134,4 @@ class Oracle(PolicySpec):
         return OraclePolicy(self)
 
 
-PolicyField = member_field(PolicySpec, POLICIES)
+PolicyField = member_field(SharingPolicy, POLICIES)

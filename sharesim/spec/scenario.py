@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from sharesim.errors import UserError, nearest
 from sharesim.spec.base import Spec
 from sharesim.spec.images import ImageField, MapCount, PageClassName, Segments
+from sharesim.spec.ksm import Ksm as Ksm  # a member of the family from the start
 from sharesim.spec.paging import Nested, PagingField
 from sharesim.spec.policies import Cbps, PolicyField
 from sharesim.spec.units import PositiveSize, PositiveTime, Size, Time, show_size
@@ -41,12 +42,24 @@ class Host(Spec):
     """What a vCPU gets before another one of equal weight takes over."""
     wakeup_granularity: Time = 1_000_000
     """A vCPU that wakes preempts one that is ahead of it by more than this."""
+    scheduler: Literal["fair", "eevdf"] = "fair"
+    """Weighted fair shares in slices of ``time_slice``; or Linux's scheduler since 6.6, whose
+    slices end at timer ticks."""
+    hz: Literal[100, 250, 300, 1000] = 250
+    """Timer ticks a second: ksmd's sleeps end with one, and eevdf's slices."""
+    tick_offset: Time = 0
+    """When the first tick comes."""
     backing: Literal["4 KiB", "2 MiB"] = "4 KiB"
     """Mapping size of the hypervisor; a merge or break splits a 2 MiB block."""
     reserve: Size = 0
     """Frames the hypervisor keeps for itself, beside what sharing needs."""
     overcommit: bool = False
     """Allow guests larger than the host; one that finds no free frame waits for one."""
+
+    @property
+    def tick(self) -> int:
+        """ns from one timer tick to the next."""
+        return 1_000_000_000 // self.hz
 
 
 class Balloon(Spec):
@@ -58,6 +71,16 @@ class Balloon(Spec):
     """Pages per second it inflates or deflates by at most."""
     period: PositiveTime = 10_000_000
     """It works this often while there is something to do."""
+
+
+class Advice(Spec):
+    """An ``madvise`` call: from a time on a part of a guest's memory is scanned, or is not."""
+
+    at: Time
+    advice: Literal["mergeable", "unmergeable"]
+    start: Size = 0
+    size: PositiveSize | None = None
+    """By default all that follows ``start``."""
 
 
 class VM(Spec):
@@ -84,7 +107,9 @@ class VM(Spec):
     free_pages: Literal["kept", "zeroed"] = "kept"
     """Whether the guest zeroes pages it frees (Windows does, Linux does not)."""
     mergeable: bool = True
-    """Whether the scanner looks at it."""
+    """Whether the scanner looks at it, as long as no ``advice`` says otherwise."""
+    advice: tuple[Advice, ...] = ()
+    """``madvise`` calls in the course of the run; what is made unmergeable is unmerged."""
     balloon: Balloon = Balloon()
     willing: bool = True
     """Whether it takes offers to share (paravirtual design); an unwilling guest shares nothing."""
@@ -139,8 +164,9 @@ class Sharing(Spec):
     design: Design = "transparent"
     policy: PolicyField = Cbps()
     scanner: Scanner = Scanner()
-    last_sharer: Literal["copy", "reuse"] = "reuse"
-    """What a write to a shared frame with one mapping left does: copy it, or take it over."""
+    last_sharer: Literal["copy", "reuse"] | None = None
+    """What a write to a shared frame with one mapping left does: copy it, or take it over. By
+    default as the policy's authors do: KSM copies, the others take over."""
     paravirtual: Paravirtual = Paravirtual()
     split_blocks: bool = True
     """Whether 2 MiB blocks are split to share a page inside; otherwise they are not shared."""
@@ -197,6 +223,11 @@ class Scenario(Spec):
             raise ValueError(
                 f"paging '{name}' with sharing design '{design}': {self.paging.why}; sharing design"
                 " 'none' always works"
+            )
+        if design != "none" and self.sharing and design not in self.sharing.policy.designs:
+            raise ValueError(
+                f"sharing policy '{self.sharing.policy.registered_name()}' with sharing design"
+                f" '{design}': it shares pages by itself, no guest takes part; use 'transparent'"
             )
         if self.host.backing == "2 MiB" and not self.paging.blocks:
             raise ValueError(

@@ -132,6 +132,19 @@ class HotSet(Accessing):
 
 
 @WORKLOADS.register
+class TwoRegions(Accessing):
+    """Accesses its region with a given probability, else another one; each uniformly at random."""
+
+    name: ClassVar[str] = "two-regions"
+    share: Fraction = 0.5
+    """Share of accesses that go to its region."""
+    other: PositiveSize | None = None
+    """Pages of the other region; by default all of the guest's memory behind ``other_start``."""
+    other_start: Size = 0
+    """Where the other region begins in the guest's memory; the two may overlap."""
+
+
+@WORKLOADS.register
 class Sequential(Accessing):
     """Goes through its region page by page, again and again."""
 
@@ -183,6 +196,17 @@ class Replay(Workload):
     """Extra writes per seen change that leave contents as they are but break sharing."""
     repeat: bool = False
     """Start over at the capture's end instead of falling idle."""
+
+
+@WORKLOADS.register
+class Scripted(Workload):
+    """Writes whole pages at the times that a recorded KSM case says, and idles in between."""
+
+    name: ClassVar[str] = "scripted"
+    script: str
+    """Path of the case's JSON file."""
+    process: Annotated[int, Field(ge=0)] = 0
+    """Which of its processes."""
 
 
 @WORKLOADS.register

@@ -20,6 +20,7 @@ from sharesim.sharing.conformance import (
 )
 from sharesim.sharing.policy import NONE, ZERO, Pages, Policy
 from sharesim.simulate import simulate
+from sharesim.spec.ksm import Ksm
 from sharesim.spec.policies import POLICIES, Cbps, Oracle, PolicySpec
 from sharesim.spec.scenario import Scenario
 from tests import random_scenarios
@@ -42,8 +43,24 @@ VARIANTS: dict[str, PolicySpec] = {
 }
 
 
+KSM = {
+    "ksm": Ksm(pages_to_scan=30, sleep_millisecs=0),
+    "ksm, all knobs": Ksm(
+        pages_to_scan=50, sleep_millisecs=0, smart_scan=False, use_zero_pages=True,
+        max_page_sharing=2,
+    ),
+    "ksm, ideal set": Ksm(pages_to_scan=30, sleep_millisecs=0, unstable="set"),
+    "ksm before 6.11": Ksm(pages_to_scan=30, sleep_millisecs=0, checksum_first=False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KSM)
+def test_ksm_conforms(name: str) -> None:
+    check_policy(KSM[name], seeds=(1, 2))
+
+
 def test_every_built_in_policy_is_tested() -> None:
-    tested = {type(spec) for spec in VARIANTS.values()}
+    tested = {type(spec) for spec in (*VARIANTS.values(), *KSM.values())}
     assert {member for _, member in POLICIES if member.__module__.startswith("sharesim.")} <= tested
 
 

@@ -76,6 +76,15 @@ def parser_of(command: str) -> argparse.ArgumentParser:
     return parser
 
 
+def options_of(parser: argparse.ArgumentParser) -> set[str]:
+    """The options of a command, and of what it is divided into."""
+    known = set(parser._option_string_actions)
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            known |= {option for one in action.choices.values() for option in options_of(one)}
+    return known
+
+
 def prose(page: Path) -> str:
     return BLOCK.sub("", page.read_text(encoding="utf-8"))
 
@@ -160,7 +169,7 @@ def check_settings(script: Path, settings: list[str]) -> None:
 def test_options_exist(page: Path) -> None:
     known = {"--help", "--version", "--seeds", "--fast"}
     for command in COMMANDS:
-        known |= set(parser_of(command)._option_string_actions)
+        known |= options_of(parser_of(command))
     for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", prose(page)):
         assert option in known, option
 

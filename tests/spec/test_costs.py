@@ -52,6 +52,7 @@ def test_the_shipped_profiles() -> None:
     assert profile_names() == [
         "esx-2002",
         "kvm-2012-i7",
+        "linux-6.18",
         "measured-2026-vm",
         "modern-x86-ept",
         "vmware-ws-2003",
@@ -84,14 +85,19 @@ def test_a_shipped_profile_is_complete_and_marked(name: str) -> None:
 @pytest.mark.parametrize("name", profile_names())
 def test_only_interference_is_free(name: str) -> None:
     table = load_profile(name).table()
-    assert [key for key, ns in table.items() if ns == 0] == ["interference_page"]
+    free = [key for key, ns in table.items() if ns == 0]
+    if name == "linux-6.18":  # processes: no lock is common to all, a flush costs by the CPU
+        assert free == ["flush_base", "interference_page", "lock_hold"]
+    else:
+        assert free == ["interference_page"]
 
 
 @pytest.mark.parametrize("name", profile_names())
 def test_cold_is_dearer_than_hot(name: str) -> None:
     profile = load_profile(name)
     for key in PRIMITIVES:
-        if key.endswith("_cold") and key != "compare_differ_cold":
+        extra = key.startswith("ksm_")  # there "cold" is what comes on top
+        if key.endswith("_cold") and key != "compare_differ_cold" and not extra:
             assert profile.ns(key) > profile.ns(key.removesuffix("_cold") + "_hot"), key
     assert profile.ns("compare_differ_cold") < profile.ns("compare_equal_cold")
 
