@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sharesim.live.calibrate_figures import Figures, Measured
+from sharesim.live.calibrate_trees import Searches
 from sharesim.sharing.ksm_state import FAR_LEVELS, NEAR_LEVELS
 
 Counts = dict[str, float]
@@ -34,21 +35,27 @@ PRIOR = 0.02
 NEGLIGIBLE = 1e-9
 
 
-def stable_search(compared: np.ndarray) -> Counts:
-    """Steps of searches of the stable tree that compare so many nodes each; int64[n]."""
+def stable_search(searches: Searches) -> Counts:
+    """Steps of searches of the stable tree."""
     return {
-        "ksm_stable_compare": float(compared.sum()),
-        "ksm_stable_depth": float(np.maximum(compared - NEAR_LEVELS, 0).sum()),
+        "ksm_stable_compare": float(searches.compared.sum()),
+        "ksm_stable_depth": _levels_beyond(int(NEAR_LEVELS), searches),
     }
 
 
-def unstable_search(compared: np.ndarray) -> Counts:
-    """Steps of searches of the unstable tree that compare so many pages each; int64[n]."""
+def unstable_search(searches: Searches) -> Counts:
+    """Steps of searches of the unstable tree."""
     return {
-        "ksm_unstable_compare": float(compared.sum()),
-        "ksm_unstable_depth": float(np.maximum(compared - NEAR_LEVELS, 0).sum()),
-        "ksm_unstable_far": float(np.maximum(compared - FAR_LEVELS, 0).sum()),
+        "ksm_unstable_compare": float(searches.compared.sum()),
+        "ksm_unstable_depth": _levels_beyond(int(NEAR_LEVELS), searches),
+        "ksm_unstable_far": _levels_beyond(int(FAR_LEVELS), searches),
     }
+
+
+def _levels_beyond(levels: int, searches: Searches) -> float:
+    """By how much balanced trees of these sizes are deeper than so many levels, all together."""
+    depths = np.log2(np.maximum(searches.pages, 1))
+    return float(np.maximum(depths - levels, 0).sum())
 
 
 def added(*parts: Mapping[str, float]) -> Counts:

@@ -4,7 +4,7 @@ The simulator's red-black trees balance as Linux's do, and the contents of a cal
 so the counts are those of the kernel, search by search.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,35 +18,46 @@ _ROW = np.dtype(
 )
 
 
+class Searches(NamedTuple):
+    """Searches of a tree, one after the other: int64[n] each."""
+
+    compared: np.ndarray
+    """Pages that each compares."""
+    pages: np.ndarray
+    """Pages in the tree as each begins."""
+
+
 class Tree:
     """A tree of pages by their contents, room for ``capacity`` of them."""
 
     def __init__(self, capacity: int) -> None:
         self._rows = np.zeros(capacity, _ROW)
         self._roots = np.full(1, NONE, np.int64)
-        self._used = 0
+        self._used = 0  # rows, ever
+        self._pages = 0  # in the tree now
 
-    def insert(self, ids: np.ndarray) -> np.ndarray:
-        """Search for each of the contents ``ids``, uint64[n], not there yet, and put it in.
-
-        Returns how many pages each search compares, int64[n].
-        """
+    def insert(self, ids: np.ndarray) -> Searches:
+        """Search for each of the contents ``ids``, uint64[n], not there yet, and put it in."""
         compared = np.zeros(ids.size, np.int64)
         _insert(self._rows, self._roots, self._used, ids, compared)
+        pages = self._pages + np.arange(ids.size)
         self._used += ids.size
-        return compared
+        self._pages += ids.size
+        return Searches(compared, pages)
 
-    def search(self, ids: np.ndarray) -> np.ndarray:
-        """How many pages a search for each of the contents compares, there or not; int64[n]."""
+    def search(self, ids: np.ndarray) -> Searches:
+        """Search for each of the contents, there or not."""
         compared = np.zeros(ids.size, np.int64)
         _search(self._rows, self._roots, ids, compared)
-        return compared
+        return Searches(compared, np.full(ids.size, self._pages))
 
-    def erase(self, ids: np.ndarray) -> np.ndarray:
-        """As :meth:`search`, for contents that are there; takes each out once it is found."""
+    def erase(self, ids: np.ndarray) -> Searches:
+        """Search for each of the contents, which are there, and take it out."""
         compared = np.zeros(ids.size, np.int64)
         _erase(self._rows, self._roots, ids, compared)
-        return compared
+        pages = self._pages - np.arange(ids.size)
+        self._pages -= ids.size
+        return Searches(compared, pages)
 
 
 @njit

@@ -13,7 +13,7 @@ from sharesim.machine import tables as t
 from sharesim.machine.mapping import release_pending
 from sharesim.machine.tables import NONE
 from sharesim.sharing.ksm_advisor import Advisor
-from sharesim.sharing.ksm_kernel import COMMIT, FINISH, VISIT, WAKE
+from sharesim.sharing.ksm_kernel import COMMIT, FINISH, PROTECT, VISIT, WAKE
 from sharesim.sharing.ksm_state import (
     COLD_BITS,
     COST_NAMES,
@@ -177,7 +177,7 @@ class KsmPolicy(Policy):
         state, scan = self.state, self.state.scan[0]
         memory = self.view._memory
         release_pending(memory)
-        if scan["stage"] in (COMMIT, FINISH):
+        if scan["stage"] in (PROTECT, COMMIT, FINISH):
             scan["stage"] = VISIT
         scan["left"] = scan["walked"] = scan["walked_ns"] = 0
         kept = [vm for vm in state.slots[: int(scan["slots"])] if not state.vms[vm]["exited"]]

@@ -47,6 +47,7 @@ class KsmDriver(Driver):
 
     def move_to(self, due: int) -> None:
         self.row["due"] = due
+        self.row["fresh"] = 0  # somebody else has had its CPU: its caches are cold again
 
     @property
     def local(self) -> int:

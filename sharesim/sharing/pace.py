@@ -14,6 +14,9 @@ class Pace:
     overruns = 0
     """Batches that were not done when the next one was due."""
 
+    keeps_cpu = False
+    """Whether a thread keeps its CPU from one batch to the next when it does not sleep."""
+
     def budget(self, now: int) -> int:
         """Pages that the wake-up at ``now`` may scan; 0: none is due."""
         raise NotImplementedError
@@ -55,6 +58,8 @@ class FixedRate(Pace):
 
 class AfterBatch(Pace):
     """ksmd's: sleeps after each batch, for whole timer ticks; knobs can call it earlier."""
+
+    keeps_cpu = True
 
     def __init__(self, policy: "KsmPolicy", tick: int, offset: int) -> None:
         self.policy = policy

@@ -70,13 +70,17 @@ class Scanner(Entity):
                 self.batches += 1
             rest = self.pace.rest(env)
             if rest is not None:
+                if self.cpu is not None:
+                    self.engine.scheduler.release(self)
                 yield rest
 
     def _in_thread(self, budget: int) -> Steps:
         scheduler = self.engine.scheduler
-        yield from self._wait_for(scheduler.acquire(self))
+        if self.cpu is None:
+            yield from self._wait_for(scheduler.acquire(self))
         yield from self._batch(budget)
-        scheduler.release(self)
+        if not self.pace.keeps_cpu:
+            scheduler.release(self)
 
     def _wait_for(self, cpu: simpy.Event) -> Steps:
         """Wait to be dispatched, and keep count of it."""

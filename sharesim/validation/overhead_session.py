@@ -24,6 +24,8 @@ TICK_OFFSET = 500_000_000 // HZ
 """Half a tick: the phase of the recordings is not known."""
 PREWARM_PAGE = 10_000
 """ns for each page of a full scan before the windows: more than any visit takes."""
+SPARE = 2
+"""Times the workers' memory that the host has: breaks always find a free frame."""
 HOG_NAME = "hog"
 HOG_UNIT = 100_000
 """ns of computing that the control counts as one operation."""
@@ -97,7 +99,14 @@ def build_session(
         duration=windows[-1].end,
         warmup=begin,
         seed=seed,
-        host=Host(cpus=cpus, scheduler="eevdf", hz=HZ, tick_offset=TICK_OFFSET, costs=costs),
+        host=Host(
+            memory=SPARE * sum(worker.pages for worker in case.workers) + SPARE,
+            cpus=cpus,
+            scheduler="eevdf",
+            hz=HZ,
+            tick_offset=TICK_OFFSET,
+            costs=costs,
+        ),
         vms=tuple(workers),
         paging=Process(),
         sharing=Sharing(

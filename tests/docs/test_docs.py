@@ -25,6 +25,7 @@ from sharesim.results.recorder import (
 from sharesim.spec.costs import MARKS, PRIMITIVES, profile_names
 from sharesim.spec.images import Captured, Segment
 from sharesim.spec.paging import PAGINGS, Direct, Shadow
+from sharesim.spec.ksm import Ksm
 from sharesim.spec.policies import Cbps, PolicySpec
 from sharesim.spec.scenario import (
     VM,
@@ -129,7 +130,7 @@ def test_the_policy_tutorial_is_complete() -> None:
     text = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")
     for owner, prefix in ((View, "view."), (Policy, "")):
         for name in vars(owner):
-            if not name.startswith("_") and name not in ("hashed", "mapped"):
+            if not name.startswith("_") and name not in ("hashed", "mapped", "OWNS_FRAMES"):
                 assert f"{prefix}{name}" in text, name
     for outcome in OUTCOMES[1:]:
         assert f"`{outcome.upper().replace(' ', '_')}`" in text
@@ -233,12 +234,19 @@ def run() -> Run:
 
 
 def test_documented_columns_exist(run: Run) -> None:
-    """Each first cell of the timeline's tables is a column of a run under cbps, and back."""
+    """Each first cell of the timeline's tables is a column of a run under cbps or ksm, and back."""
     text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     part = text.split("## The timeline")[1].split("## The events")[0]
     cells = re.findall(r"^\| (`[^|]+) \|", part, re.MULTILINE)
     shown = {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
-    assert shown == set(run.timeline.columns)
+    under_ksm = simulate(
+        Scenario(
+            duration="1 ms",
+            vms=[VM(name="a", image=Segments(segments=(Segment(size=16),)))],
+            sharing=Sharing(policy=Ksm()),
+        )
+    )
+    assert shown == {*run.timeline.columns, *under_ksm.timeline.columns}
 
 
 def test_summary_is_documented(run: Run) -> None:

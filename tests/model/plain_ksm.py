@@ -295,7 +295,7 @@ class PlainKsm:
             return
         self.charge("first_visit" if item.checksum is None else "visit")
         self._forget(item)
-        if not self.knobs.checksum_first and self._merge_with_stable(item):
+        if not self.knobs.checksum_first and self._merge_with_stable(item, content):
             return
         if content != item.checksum:
             item.checksum = content
@@ -305,7 +305,7 @@ class PlainKsm:
             self.count["ksm_zero_pages"] += 1
             self.charge("merge_zero")
             return
-        if self.knobs.checksum_first and self._merge_with_stable(item):
+        if self.knobs.checksum_first and self._merge_with_stable(item, content):
             return
         twin, inserted = self.unstable.offer(item)
         if inserted:
@@ -319,8 +319,8 @@ class PlainKsm:
             self.stable.append(twin, node)
             self.stable.append(item, node)
 
-    def _merge_with_stable(self, item: Item) -> bool:
-        node = self.stable.search(item.page.content)
+    def _merge_with_stable(self, item: Item, content: int) -> bool:
+        node = self.stable.search(content)
         if node is not None:
             self.charge("merge_stable")
             self.stable.append(item, node)

@@ -20,6 +20,7 @@ SHORT: dict[str, dict[str, Any]] = {
     "frozen": {},
     "upper_bound": {"duration": "1 s", "vms": 2},
     "lmbench": {"length": 500},
+    "ksm_host": {"duration": "1 s", "pages_to_scan": 5_000, "guests": 3, "memory": 16},
     "two_designs": {"duration": "1 s", "warmup": "0 s", "scan_rate": 40_000},
 }
 

@@ -248,3 +248,19 @@ def first_difference(world: World, one: list[Row], other: list[Row]) -> str:
             texts = [f"{name}: {mine[name]} and {theirs[name]}" for name in wrong]
             return f"at {mine['time'] / MS:g} ms of {world}\nbefore: {before}\n" + "\n".join(texts)
     return "" if len(one) == len(other) else f"{len(one)} samples and {len(other)} of {world}"
+
+
+# Reading
+
+
+def column(rows: list[Row], name: str) -> list[int]:
+    """One counter at each sample."""
+    return [row[name] for row in rows]
+
+
+def states(row: Row) -> tuple[int, int, int, int]:
+    """(shared, sharing, unshared, volatile) pages."""
+    shared, sharing, unshared, volatile = (
+        row[f"pages_{state}"] for state in ("shared", "sharing", "unshared", "volatile")
+    )
+    return shared, sharing, unshared, volatile

@@ -18,11 +18,13 @@ from tests.sharing.ksm_world import (
     Life,
     Row,
     World,
+    column,
     engine_rows,
     first_difference,
     in_order,
     plain_rows,
     scenario,
+    states,
 )
 
 A, B, C, D, E = in_order(range(1, 6))
@@ -33,14 +35,9 @@ PLAIN: dict[str, Any] = {"sleep_millisecs": 1, "smart_scan": 0, "pages_to_scan":
 Counts = Callable[..., list[Row]]
 
 
-def pages(*contents: int) -> dict[int, int]:
-    """A process's pages 0, 1, ..."""
-    return dict(enumerate(contents))
-
-
 def life(*contents: int, arrives: int = 0, exits: int | None = None) -> Life:
     """A process with all of its pages in use."""
-    return Life(len(contents), pages(*contents), arrives, exits)
+    return Life(len(contents), dict(enumerate(contents)), arrives, exits)
 
 
 def after(batch: int) -> int:
@@ -55,7 +52,7 @@ def world(*lives: Life, batches: int, knobs: Mapping[str, Any] | None = None, **
 
 @pytest.fixture
 def counts(tmp_path: Path) -> Counts:
-    """Runs a world both ways; the counters after each batch, which is a batch in ``period``."""
+    """Runs a world both ways; gives the counters after each batch (one a ``period``)."""
 
     def run(world: World, period: int = PERIOD) -> list[Row]:
         rows = engine_rows(world, tmp_path)
@@ -63,18 +60,6 @@ def counts(tmp_path: Path) -> Counts:
         return rows[:: period // world.tick]
 
     return run
-
-
-def column(rows: list[Row], name: str) -> list[int]:
-    return [row[name] for row in rows]
-
-
-def states(row: Row) -> tuple[int, int, int, int]:
-    """(shared, sharing, unshared, volatile) pages."""
-    shared, sharing, unshared, volatile = (
-        row[f"pages_{state}"] for state in ("shared", "sharing", "unshared", "volatile")
-    )
-    return shared, sharing, unshared, volatile
 
 
 # 1. The period is not sleep_millisecs
@@ -380,7 +365,7 @@ def test_zero_pages_vanish_from_scan_and_items(counts: Counts) -> None:
 def test_otherwise_zero_pages_are_ordinary_and_limited_by_max_page_sharing(counts: Counts) -> None:
     """Five zero pages, at most two to a frame: in batch 1 the first two merge, and the next two.
 
-    That makes a chain of two; the fifth finds both full and is unshared.
+    They are a chain; the fifth finds both full and is unshared.
     """
     rows = counts(world(life(0, 0, 0, 0, 0), batches=3, knobs={"max_page_sharing": 2}))
     assert [states(row) for row in rows] == [(0, 0, 0, 5), (2, 2, 1, 0), (2, 2, 1, 0)]
