@@ -190,8 +190,9 @@ def _break(
     costs = cost[0]
     frame = np.int64(mem.pages[page]["mfn"])
     zero = np.uint64(mem.frames[frame]["content"]) == np.uint64(0)
-    reuse = np.int64(mem.frames[frame]["ref"]) == 1 and np.int64(costs["last_sharer_copy"]) == 0
-    if not reuse and mem.totals[t.T_FREE] == 0:
+    alone = np.int64(mem.frames[frame]["ref"]) == 1
+    reuse = alone and np.int64(costs["last_sharer_copy"]) == 0
+    if not alone and mem.totals[t.T_FREE] == 0:  # who is alone on a frame gives it back first
         return np.int64(0), WAIT, t.BLOCKED
     nocopy = write == OVERWRITE and np.int64(costs["paravirtual"]) != 0
     trap = np.int64(costs["hypercall"]) if nocopy else np.int64(costs["write_fault"])

@@ -28,6 +28,7 @@ def unmerge(
         frame = np.int64(mem.pages[page]["mfn"])
         if frame == NONE:
             continue
+        clear_flag(mem, page, PROTECTED)  # a merge of it under way will see that and give up
         zero = frame == mem.totals[t.T_ZERO_FRAME]
         if not zero and not owned(mem, frame):
             continue

@@ -1,5 +1,6 @@
 """What validating one overhead case came to: as data, as a table, as a picture."""
 
+import math
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -62,15 +63,15 @@ class Comparison:
         recorded = self.recorded
         data: dict[str, Any] = {"case": self.case, "variant": self.variant}
         for name in TWINS:
-            data[f"{name}_simulated"] = getattr(self.simulated, name)
-            data[f"{name}_recorded"] = None if recorded is None else getattr(recorded, name)
+            data[f"{name}_simulated"] = _known(getattr(self.simulated, name))
+            data[f"{name}_recorded"] = _known(getattr(recorded, name, None))
         return data | {
-            "rel_se": None if recorded is None else recorded.rel_se,
-            "rel_se_simulated": self.simulated.rel_se,
-            "limit": self.limit,
+            "rel_se": _known(getattr(recorded, "rel_se", None)),
+            "rel_se_simulated": _known(self.simulated.rel_se),
+            "limit": _known(self.limit),
             "verdict": self.verdict,
             "cache_effect": self.effect,
-            "rel_with_interference": None if self.with_term is None else self.with_term.rel,
+            "rel_with_interference": _known(getattr(self.with_term, "rel", None)),
             "lost": dict(self.simulated.lost or {}),
             "windows": self.simulated.windows,
         }
@@ -170,6 +171,11 @@ class OverheadOutcome:
         from sharesim.validation.overhead_picture import overview
 
         return overview([self])
+
+
+def _known(value: float | None) -> float | None:
+    """None as well for what is no number: throughput relative to windows without any operation."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _batch(result: Result) -> str:

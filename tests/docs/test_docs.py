@@ -24,8 +24,8 @@ from sharesim.results.recorder import (
 )
 from sharesim.spec.costs import MARKS, PRIMITIVES, profile_names
 from sharesim.spec.images import Captured, Segment
-from sharesim.spec.paging import PAGINGS, Direct, Shadow
 from sharesim.spec.ksm import Ksm
+from sharesim.spec.paging import PAGINGS, Direct, Shadow
 from sharesim.spec.policies import Cbps, PolicySpec
 from sharesim.spec.scenario import (
     VM,

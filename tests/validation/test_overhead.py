@@ -1,6 +1,7 @@
 """Overhead cases as scenarios: which windows, which workloads, what is judged, and a whole run."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,13 @@ def test_verdicts() -> None:
     assert verdict(result(0.9), result(0.919, 0.01)) == "pass"
     assert verdict(result(0.9), result(0.93), "caches") == "shown"
     assert verdict(result(0.9), None) == "shown"
+
+
+def test_what_is_no_number_is_null_and_misses() -> None:
+    stalled = Comparison("c", "v", result(math.nan, math.nan), result(0.9, 0.01))
+    assert stalled.verdict == "miss"
+    assert stalled.to_json()["rel_simulated"] is None
+    json.dumps(stalled.to_json(), allow_nan=False)
 
 
 def test_interference_is_added_where_costs_have_none() -> None:
