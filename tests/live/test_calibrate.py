@@ -195,9 +195,10 @@ def test_the_experiments_tell_all_costs(sizes: Sizes) -> None:
     # Left to the base: 1,000 pages in batches have hardly a level of depth, 4,000 none beyond 2^15.
     few = {"ksm_unstable_far", "ksm_unstable_depth_cold"} if not sizes.large else set()
     assert figures.keys() == rig.costs.keys() - few - {"ksm_warm_pages"}
+    close = 0.1 if few else 0.06  # what is left to the base is in the others' way
     for key, figure in figures.items():
         small = key in ("ksm_unstable_depth", "ksm_stable_depth") or key.endswith("_cold")
-        assert figure.value == pytest.approx(rig.costs[key], rel=0.2 if small else 0.06), key
+        assert figure.value == pytest.approx(rig.costs[key], rel=0.2 if small else close), key
 
 
 # Flushes
