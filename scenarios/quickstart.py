@@ -32,7 +32,7 @@ def scenario(
     busy: int = 2,
     order: Literal["linear", "random"] = "linear",
     passes: int = 1,
-    digest: Literal["sfh", "mmh3", "xxh3", "xxh64", "jhash2", "crc32", "sha1", "fnv"] = "sfh",
+    hash: Literal["sfh", "mmh3", "xxh3", "xxh64", "jhash2", "crc32", "sha1", "fnv"] = "sfh",
     verify: bool = True,
     placement: Literal["thread", "softirq", "domain"] = "thread",
 ) -> Scenario:
@@ -49,7 +49,7 @@ def scenario(
     busy: guests that read and write as fast as they can
     order: order in which a pass over memory visits pages
     passes: passes over intervals of hash values that cover memory once; 1/passes of the table
-    digest: hash function that finds candidates
+    hash: the hash function that finds candidates
     verify: compare bytes before merging; False trusts equal digests
     placement: who runs the scanner
     """
@@ -65,7 +65,7 @@ def scenario(
         vms=[*(captured(number) for number in range(vms)), *(saturating(n) for n in range(busy))],
         sharing=Sharing(
             policy=Cbps(
-                scan_rate=scan_rate, order=order, passes=passes, digest=digest, verify=verify
+                scan_rate=scan_rate, order=order, passes=passes, digest=hash, verify=verify
             ),
             scanner=Scanner(placement=placement),
         ),

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
         ZipfAccess,
     )
     from sharesim.study import Row, Study
+    from sharesim.sweep.sweep import Sweep, load_sweep
 
 _PLACES = {
     "sharesim.content.capture": ("Capture", "open_capture"),
@@ -65,6 +66,7 @@ _PLACES = {
         "Phases", "RandomAccess", "Replay", "Sequential", "TwoRegions", "ZipfAccess",
     ),
     "sharesim.study": ("Row", "Study"),
+    "sharesim.sweep.sweep": ("Sweep", "load_sweep"),
 }  # fmt: skip
 
 _HOMES = {name: place for place, names in _PLACES.items() for name in names}
@@ -111,11 +113,13 @@ __all__ = [
     "Shadow",
     "Sharing",
     "Study",
+    "Sweep",
     "TwoRegions",
     "UserError",
     "View",
     "ZipfAccess",
     "load_run",
+    "load_sweep",
     "open_capture",
     "simulate",
 ]

@@ -5,21 +5,33 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from sharesim.errors import PolicyError, UserError, nearest
 
 COMMANDS = {
     "run": "run a scenario or a study; print what came out, and write its folder",
+    "sweep": "run a scenario with many settings; goes on where it was stopped",
+    "tune": "search the setting that is best at something, within limits",
+    "sensitivity": "say which parameter moves a result most",
     "reproduce": "run published results again, and say which come out",
     "validate": "replay what was recorded on real machines, and say how far off the model is",
     "calibrate": "measure this machine's costs, for runs with --costs",
     "record": "sample what the KSM of this machine does, as it does it",
     "params": "show the parameters of a script",
-    "plot": "draw the timeline of a run",
+    "plot": "draw the timeline of a run, or what a sweep found",
+    "compare": "lay runs side by side, with paired differences",
+    "report": "write a sweep or a run as one HTML page",
     "inspect": "show what could be shared in captured memory",
     "list": "list policies, workloads, images, paging modes, costs, targets or captures",
 }
+ACTIONS = {
+    "sweep show": "print what a sweep found, with intervals",
+    "sweep merge": "put the shards of a sweep together",
+    "sweep rerun": "make one run of a sweep again, alone, and compare",
+}
+"""Commands of two words, beside the command that the first of them is."""
+ALL = COMMANDS | ACTIONS
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
@@ -56,26 +68,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     parser = _parser()
-    if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+    words, arguments = arguments, joined(arguments)
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in ALL:
         parser.error(f"unknown command '{arguments[0]}'{nearest(arguments[0], COMMANDS)}")
-    chosen = arguments[0] if arguments and arguments[0] in COMMANDS else None
+    chosen = arguments[0] if arguments and arguments[0] in ALL else None
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Parser)
-    for name, text in COMMANDS.items():
-        one = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+    for name, text in ALL.items():
+        shown: dict[str, Any] = {"help": text} if name in COMMANDS else {}
+        one = commands.add_parser(name, description=text, allow_abbrev=False, **shown)
         if name == chosen:  # the others' options are not needed
-            command = import_module(f"sharesim.commands.{name}")
+            command = import_module(f"sharesim.commands.{name.replace(' ', '_')}")
             command.add_options(one)
             one.set_defaults(command=command.execute, parser=one)
     try:
         options, left = parser.parse_known_args(arguments)
     except SystemExit as leaving:  # --help, --version
         return int(leaving.code or 0)
+    options.words = ("sharesim", *words)
     if left:
         _refuse(options.parser if chosen else parser, left[0])
     if chosen is None:
         parser.print_help()
         return 0 if not arguments else EXIT_USER_ERROR
     return int(options.command(options))
+
+
+def joined(arguments: list[str]) -> list[str]:
+    """Two words that are one command, as one."""
+    pair = " ".join(arguments[:2])
+    return [pair, *arguments[2:]] if pair in ACTIONS else arguments
 
 
 def _refuse(parser: argparse.ArgumentParser, word: str) -> NoReturn:

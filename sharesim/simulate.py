@@ -15,9 +15,10 @@ from sharesim.machine import tables as t
 from sharesim.machine.check import check_all
 from sharesim.resolve import resolve
 from sharesim.results.load import TIMELINE_FILE, pair_timeline_file
+from sharesim.results.part import Part
 from sharesim.results.recorder import EVENT_COLUMNS, EventNames, ParquetSink, Recorder
 from sharesim.results.run import Run
-from sharesim.results.summary import Part, batch_edges, summarise
+from sharesim.results.summary import batch_edges, summarise
 from sharesim.spec.paging import Native
 from sharesim.spec.scenario import Scenario, Sharing
 
@@ -182,9 +183,17 @@ class Simulation:
 
 
 def without_sharing(scenario: Scenario) -> Scenario:
-    """The pair P1: the same paging, no scanner, no tables."""
-    sharing = (scenario.sharing or Sharing()).model_copy(update={"design": "none"})
-    return scenario.model_copy(update={"sharing": sharing, "baseline": False, "events": False})
+    """The pair P1 of a resolved scenario: the same paging, no scanner, no tables.
+
+    All that only sharing looks at is left out, so scenarios that differ in nothing else have one
+    pair. Frames that clones share are still broken as before.
+    """
+    before = scenario.sharing or Sharing()
+    last_sharer = before.last_sharer or before.policy.last_sharer
+    sharing = Sharing(design="none", last_sharer=last_sharer, split_blocks=before.split_blocks)
+    return scenario.model_copy(
+        update={"title": "", "sharing": sharing, "baseline": False, "events": False}
+    )
 
 
 def native_without_sharing(scenario: Scenario) -> Scenario:

@@ -31,6 +31,10 @@ MAIN_FILES = (SCENARIO_FILE, STUDY_FILE)
 _FULL = {errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 
+class DiskError(UserError):
+    """The disk is full, or does not let itself be written: no result can be kept there now."""
+
+
 class Folder:
     """A folder to fill, in which the disk's errors become UserErrors that name ``shown``."""
 
@@ -68,7 +72,7 @@ class Folder:
 
     def disk_errors(self) -> Any:
         """A context in which the disk's errors become UserErrors that name the folder."""
-        return _disk_errors(self.shown)
+        return disk_errors(self.shown)
 
 
 class RunFolder(Folder):
@@ -91,7 +95,7 @@ class RunFolder(Folder):
         self.main_file = main_file
         self._made: list[Path] = []
         self._check_free()
-        with _disk_errors(self.shown):
+        with disk_errors(self.shown):
             self._make_parents()
             _clean(self.place)
             self._check_free()
@@ -118,7 +122,7 @@ class RunFolder(Folder):
             return
         if not place.is_dir():
             raise UserError(f"--out {shown}: there is a file of that name; give another one")
-        with _disk_errors(shown):
+        with disk_errors(shown):
             held = [entry.name for entry in place.iterdir()]
         if not held:
             return
@@ -134,7 +138,7 @@ class RunFolder(Folder):
 
     def finish(self) -> Path:
         """Put the folder in its place; what was there goes only then. Returns it as given."""
-        with _disk_errors(self.shown):
+        with disk_errors(self.shown):
             _flush_to_disk(self.path)
             self._exchange()
         return self.shown
@@ -206,16 +210,17 @@ def _resolved(place: Path) -> Path:
 
 
 @contextmanager
-def _disk_errors(shown: Path) -> Iterator[None]:
+def disk_errors(shown: Path) -> Iterator[None]:
+    """A context in which the disk's errors become a DiskError that names the folder ``shown``."""
     try:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            raise UserError(
+            raise DiskError(
                 f"--out {shown}: the disk it is on is full; nothing of this run was kept there"
             ) from None
         # Some libraries raise OSError with a text only.
-        raise UserError(f"--out {shown}: cannot be written: {error.strerror or error}") from None
+        raise DiskError(f"--out {shown}: cannot be written: {error.strerror or error}") from None
 
 
 def _flush_to_disk(folder: Path) -> None:
@@ -231,7 +236,7 @@ def _clean(place: Path) -> None:
     for kind in ("old", "partial"):
         for leftover in place.parent.glob(f".{_escaped(place.name)}.{kind}-*"):
             number = leftover.name.rpartition("-")[2]
-            if not number.isdecimal() or _runs(int(number)):
+            if not number.isdecimal() or process_runs(int(number)):
                 continue
             if kind == "old" and not place.exists():
                 os.rename(leftover, place)  # killed in the middle of an exchange
@@ -245,7 +250,8 @@ def _escaped(name: str) -> str:
     return escape(name)
 
 
-def _runs(process: int) -> bool:
+def process_runs(process: int) -> bool:
+    """Whether a process of that number runs here; True where it cannot be told."""
     if os.name != "posix":
         return True  # there is no harmless way to ask
     try:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sharesim.results import style
+from sharesim.results.areas import Layer, stack
 from sharesim.results.load import TimelineSeries
 from sharesim.results.style import EndLabel, Floats
 
@@ -86,16 +87,10 @@ def draw_tracked_pages(axes: "Axes", series: TimelineSeries) -> None:
     unit = style.memory_unit(float(total.max()))
     scans = _counter(series, "full_scans")
     style.heading(axes, title, f"full_scans: {scans[-1]:,.0f}", unit.name)
-    floor = np.zeros(len(times))
-    labels = []
-    for layer, (_, name, colour) in zip(layers, STATES, strict=True):
-        over = floor + layer
-        axes.fill_between(times, floor / unit.raw, over / unit.raw, color=colour, lw=0)
-        if layer.max() > 0:
-            middle = float(floor[-1] + over[-1]) / 2 / unit.raw
-            words = f"{name} {style.number(layer[-1] / unit.raw)}"
-            labels.append(EndLabel(middle, words, style.INK, colour))
-        floor = over
+    named = zip(layers, STATES, strict=True)
+    labels = stack(
+        axes, times, [Layer(name, layer / unit.raw, colour) for layer, (_, name, colour) in named]
+    )
     axes.plot(times, total / unit.raw, color=style.MUTED, linewidth=0.8)
     axes.set_ylim(0, 1.03 * float(total.max()) / unit.raw)
     style.end_labels(axes, labels)

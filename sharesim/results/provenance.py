@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -61,6 +62,7 @@ def peak_memory() -> int | None:
     return int(peak if sys.platform == "darwin" else peak * 1024)
 
 
+@cache  # it reads and parses a file
 def _version(name: str) -> str | None:
     try:
         return version(name)

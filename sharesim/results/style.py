@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sharesim.errors import UserError, nearest
+from sharesim.results.places import spread
+from sharesim.results.sizes import SCREEN, Size, inches_of, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,33 +48,37 @@ _METADATA: dict[str, dict[str, None]] = {
 }
 _SETTINGS: dict[str, Any] = {
     "figure.dpi": 100,
-    "savefig.dpi": 130,
-    "font.size": 9,
     "axes.edgecolor": MUTED,
     "axes.labelcolor": MUTED,
     "axes.linewidth": 0.7,
     "axes.axisbelow": True,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.titlesize": 10,
     "xtick.color": MUTED,
     "ytick.color": MUTED,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
     "grid.color": "#E3E6E8",
     "grid.linewidth": 0.6,
     "lines.linewidth": 1.4,
     "lines.solid_capstyle": "butt",
     "svg.hashsalt": "sharesim",
+    "svg.fonttype": "none",  # words stay words, to be searched and edited
+    "pdf.fonttype": 42,  # TrueType, which publishers ask for
     "text.parse_math": False,
 }
 
 
-def settings() -> AbstractContextManager[None]:
+def settings(size: Size = SCREEN) -> AbstractContextManager[None]:
     """A context in which matplotlib draws as sharesim does, whatever the user's own defaults."""
     from matplotlib import style
 
-    return style.context(_SETTINGS, after_reset=True)
+    return style.context(_SETTINGS | size.settings, after_reset=True)
+
+
+def small() -> float:
+    """Points of remarks and labels in the picture that is being drawn."""
+    from matplotlib import rcParams
+
+    return float(rcParams["xtick.labelsize"])
 
 
 @dataclass(frozen=True)
@@ -127,32 +133,12 @@ class EndLabel:
     swatch: str = ""
 
 
-def spread(wanted: Sequence[float], gaps: Sequence[float], low: float, high: float) -> list[float]:
-    """Positions nearest to ``wanted`` (ascending) that keep ``gaps`` between neighbours.
-
-    ``gaps`` has one entry fewer than ``wanted``. All lie in [low, high] where they fit at all.
-    """
-    offsets = np.concatenate(([0.0], np.cumsum(gaps)))[: len(wanted)]
-    blocks: list[tuple[float, int]] = []  # mean of (wanted - offset), members: an isotonic fit
-    for value in np.asarray(wanted, dtype=np.float64) - offsets:
-        mean, members = float(value), 1
-        while blocks and blocks[-1][0] > mean:
-            earlier, count = blocks.pop()
-            mean = (mean * members + earlier * count) / (members + count)
-            members += count
-        blocks.append((mean, members))
-    fitted = np.repeat([mean for mean, _ in blocks], [members for _, members in blocks])
-    highest = max(high - float(offsets[-1]), low) if len(wanted) else low
-    return [float(place) for place in np.clip(fitted, low, highest) + offsets]
-
-
 def end_labels(axes: "Axes", labels: Sequence[EndLabel]) -> None:
     """Writes labels right of the axis at the height of their data, moved apart where needed.
 
     Call it when the limits of the axis are final.
     """
-    points = axes.bbox.height / axes.figure.dpi * 72
-    line = 11.0 / points  # one line of text, in heights of the axis
+    line = small() * 11 / 8.5 / 72 / inches(axes)[1]  # one line of text, in heights of the axis
     heights = [_axes_height(axes, label.height) for label in labels]
     order = sorted(range(len(labels)), key=lambda index: heights[index])
     lines = [labels[index].text.count("\n") + 1 for index in order]
@@ -160,6 +146,22 @@ def end_labels(axes: "Axes", labels: Sequence[EndLabel]) -> None:
     places = spread([heights[index] for index in order], gaps, 0.02, 0.98)
     for index, place in zip(order, places, strict=True):
         _one_label(axes, labels[index], heights[index], place)
+
+
+def inches(axes: "Axes") -> tuple[float, float]:
+    """Width and height of a panel in inches."""
+    figure, box = axes.figure, axes.get_position()
+    assert figure is not None
+    width, height = figure.get_figwidth(), figure.get_figheight()  # type: ignore[union-attr]
+    return float(box.width * width), float(box.height * height)
+
+
+def _room(axes: "Axes") -> float:
+    """Inches from the left of a panel to the right end of the picture."""
+    figure = axes.figure
+    assert figure is not None
+    width = figure.get_figwidth()  # type: ignore[union-attr]
+    return float((1 - axes.get_position().x0) * width) - 0.05
 
 
 def _axes_height(axes: "Axes", height: float) -> float:
@@ -170,12 +172,17 @@ def _axes_height(axes: "Axes", height: float) -> float:
 def _one_label(axes: "Axes", label: EndLabel, height: float, place: float) -> None:
     from matplotlib.lines import Line2D
 
-    leader = Line2D((1.002, 1.012), (height, place), transform=axes.transAxes, clip_on=False)
-    leader.set(color=FAINT, linewidth=0.7)
+    width, _ = inches(axes)
+
+    def beside(distance: float) -> float:
+        return 1.0 + distance / width
+
+    leader = Line2D((beside(0.015), beside(0.09)), (height, place), clip_on=False)
+    leader.set(color=FAINT, linewidth=0.7, transform=axes.transAxes)
     axes.add_line(leader)
     if label.swatch:
         axes.plot(
-            1.022,
+            beside(0.17),
             place,
             "s",
             color=label.swatch,
@@ -186,23 +193,38 @@ def _one_label(axes: "Axes", label: EndLabel, height: float, place: float) -> No
             clip_on=False,
         )
     axes.text(
-        1.031 if label.swatch else 1.016,
+        beside(0.24 if label.swatch else 0.125),
         place,
         label.text,
         transform=axes.transAxes,
         color=TEXT_COLOURS.get(label.colour, label.colour),
         va="center",
-        fontsize=8.5,
+        fontsize=small(),
         linespacing=1.1,
     )
 
 
-def heading(axes: "Axes", title: str, remark: str = "", unit: str = "") -> None:
-    """Title of a panel at its left, a quieter remark at its right, the unit on its axis."""
-    axes.set_title(title, loc="left", color=INK, fontweight="bold", pad=6)
-    axes.set_title(remark, loc="right", color=MUTED, fontsize=8.5, pad=6)
+def heading(
+    axes: "Axes", title: str, remark: str = "", unit: str = "", *, beneath: bool = False
+) -> None:
+    """Title of a panel at its left, a quieter remark at its right, the unit on its axis.
+
+    Where both do not fit beside one another, or with ``beneath``, the remark is below the title.
+    """
+    width, letters = inches(axes)[0], small()
+    room = _room(axes)
+    needed = inches_of(title, letters + 1.5, bold=True) + inches_of(remark, letters) + 0.2
+    below = wrapped(remark, letters, room) if remark and (beneath or needed > width) else ""
+    pad = 6 + 1.25 * letters * (below.count("\n") + 1) if below else 6
+    shown = wrapped(title, letters + 1.5, room, bold=True)
+    axes.set_title(shown, loc="left", color=INK, fontweight="bold", pad=pad)
+    quiet: dict[str, Any] = {"color": MUTED, "fontsize": letters}
+    if below:
+        axes.annotate(below, (0, 1), (0, 5), "axes fraction", "offset points", **quiet)
+    else:
+        axes.set_title(remark, loc="right", pad=6, **quiet)
     axes.set_ylabel(unit)
-    axes.yaxis.set_label_coords(-0.072, 0.5)
+    axes.yaxis.set_label_coords(-0.0654 * letters / width, 0.5)
     _plain_numbers(axes)
     axes.grid(True, which="major")
 
@@ -233,22 +255,40 @@ def note(axes: "Axes", text: str) -> None:
     axes.grid(False)
 
 
-def stacked_figure(heights: Sequence[float]) -> tuple["Figure", list["Axes"]]:
-    """A figure of stacked panels that share the time axis; heights and margins in inches."""
+def stacked_figure(
+    heights: Sequence[float],
+    size: Size = SCREEN,
+    top: float = 1.0,
+    timed: Sequence[bool] | None = None,
+) -> tuple["Figure", list["Axes"]]:
+    """A figure of stacked panels; heights and ``top``, the margin for the title, in inches.
+
+    They share the time axis, but for those that ``timed`` excepts. Raises UserError where the
+    panels do not fit into the height of ``size``.
+    """
     from matplotlib.figure import Figure
 
-    gap, top, bottom, width = 0.46, 1.0, 0.55, 10.5
-    total = sum(heights) + gap * (len(heights) - 1) + top + bottom
-    figure = Figure(figsize=(width, total), facecolor="white")
+    margins = size.margins
+    around = margins.gap * (len(heights) - 1) + top + margins.bottom
+    scale = size.stretch(heights, around)
+    total = scale * sum(heights) + around
+    figure = Figure(figsize=(size.width, total), facecolor="white")
     grid: list[Axes] = []
-    upper = total - top
-    for height in heights:
-        box = (0.085, (upper - height) / total, 0.735, height / total)
-        grid.append(figure.add_axes(box, sharex=grid[0] if grid else None))
-        upper -= height + gap
-    # Notebooks ask an object how it looks; a bare Figure only answers under pyplot.
+    upper, shared = total - top, None
+    for height, is_timed in zip(heights, timed or [True] * len(heights), strict=True):
+        span = scale * height
+        box = (margins.left / size.width, (upper - span) / total,
+               margins.inside(size.width), span / total)  # fmt: skip
+        grid.append(figure.add_axes(box, sharex=shared if is_timed else None))
+        shared = grid[-1] if is_timed else shared
+        upper -= span + margins.gap
+    return showable(figure), grid
+
+
+def showable(figure: "Figure") -> "Figure":
+    """The same figure, which notebooks show: a bare one only answers them under pyplot."""
     setattr(figure, "_repr_png_", partial(figure_bytes, figure))  # noqa: B010
-    return figure, grid
+    return figure
 
 
 def draw_lines(
@@ -320,8 +360,11 @@ def _late_mean(line: Floats) -> float:
 def figure_bytes(figure: "Figure", format: str = "png") -> bytes:
     """The figure as a file's content; equal figures give equal bytes."""
     buffer = BytesIO()
+    width = figure.get_figwidth()
+    # About as many pixels whatever the size in print: a small picture is looked at closely.
+    dpi = 130.0 if width > 8 else min(1365 // width, 300.0)
     with settings():
-        figure.savefig(buffer, format=format, metadata=_METADATA[format])
+        figure.savefig(buffer, format=format, metadata=_METADATA[format], dpi=dpi)
     return buffer.getvalue()
 
 

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sharesim.machine.tables import CAUSES, LATENCY_BUCKETS, LATENCY_KINDS
+from sharesim.results.part import Measured, Part
 from sharesim.version import MODEL_VERSION
 
 if TYPE_CHECKING:
-    from sharesim.engine import Engine
     from sharesim.spec.scenario import Scenario
 
 BATCHES = 20
 LEAST_BATCHES = 8
 """With fewer no interval is given, and nothing counts as distinguishable."""
+LEAST_SAMPLES = 50
+"""Ten batches of five; with fewer no warm-up is looked for."""
 T_95 = {7: 2.365, 8: 2.306, 9: 2.262, 10: 2.228, 11: 2.201, 12: 2.179, 13: 2.160, 14: 2.145,
         15: 2.131, 16: 2.120, 17: 2.110, 18: 2.101, 19: 2.093}  # fmt: skip
 """Student's t, two-sided 95 %, by degrees of freedom."""
-
-Rows = Mapping[str, Mapping[str, Any]]
 
 
 def batch_edges(scenario: "Scenario") -> list[int]:
@@ -34,100 +34,6 @@ def batch_edges(scenario: "Scenario") -> list[int]:
     edges = {start + (end - start) * number // BATCHES // quantum * quantum
              for number in range(1, BATCHES)}  # fmt: skip
     return sorted({start, *edges, end})
-
-
-class Part:
-    """What the summary needs of one run: rows at both ends of the window, and batches between."""
-
-    def __init__(self, label: str, engine: "Engine") -> None:
-        self.label = label
-        self.engine: Engine | None = engine
-        self.warmup = engine.scenario.warmup
-        self.first: dict[str, dict[str, Any]] = {}
-        self.last: dict[str, dict[str, Any]] = {}
-        self.times: list[int] = []
-        """Of the samples in the window."""
-        self.saved: list[tuple[int, int, int]] = []
-        """(time, saved, opportunity) at each sample from the start."""
-        self.edges: list[dict[str, tuple[int, int, int]]] = []
-        """(operations, CPU ns, lateness ns) of each VM and the host at each batch's edge."""
-        self.latency = engine.memory.latency.copy()
-        """Of the window, once it is finished."""
-        self.unpaid_ns = 0
-        phases = engine.work.phases
-        rows = engine.memory.vms["vcpu_first"].tolist()
-        self.paced = {
-            vm.name: any(phases[row]["period"] for row in engine.vcpus[at].phases)
-            for vm, at in zip(engine.scenario.vms, rows, strict=True)
-        }
-        self.scanner: dict[str, Any] | None = None
-        self.activity = engine.activity
-
-    @property
-    def counted(self) -> list[str]:
-        """The guests whose operations the host's throughput counts: those in a closed loop, for a
-        paced one cannot lose any; all of them when none is in a closed loop."""
-        closed = [name for name, paced in self.paced.items() if not paced]
-        return [name for name in closed if self.gain(name, "operations")] or list(self.paced)
-
-    def take(self, time: int, rows: Rows) -> None:
-        """A sample."""
-        host = rows["host"]
-        self.saved.append((time, host["saved_pages"], host.get("opportunity_pages", 0)))
-        if time < self.warmup:
-            return
-        assert self.engine is not None
-        if not self.first:
-            self.first = {name: dict(row) for name, row in rows.items()}
-            self.latency = self.engine.memory.latency.copy()
-        self.last = {name: dict(row) for name, row in rows.items()}
-        self.times.append(time)
-
-    def edge(self, measures: dict[str, tuple[int, int, int]]) -> None:
-        """Measures at the edge of a batch."""
-        self.edges.append(measures)
-
-    def finish(self) -> None:
-        """Keep what the summary needs and let the machine's tables go."""
-        engine = self.engine
-        assert engine is not None
-        self.latency = engine.memory.latency - self.latency
-        vcpus, vms = engine.memory.vcpus, engine.memory.vms
-        self.unpaid_ns = int(vcpus["debt"].sum() + vcpus["cold"].sum() + vms["debt_reclaim"].sum())
-        if engine.scanner is not None and self.times:
-            self.scanner = _scanner(self, engine)
-        self.engine = None
-
-    @property
-    def window(self) -> int:
-        """ns of the window."""
-        return self.times[-1] - self.times[0] if self.times else 0
-
-    def gain(self, entity: str, metric: str) -> int:
-        """How much a cumulative metric grew in the window."""
-        if not self.first:
-            return 0
-        return int(self.last[entity].get(metric, 0)) - int(self.first[entity].get(metric, 0))
-
-    def latencies(self, vm: int) -> dict[str, dict[str, int]]:
-        """Count and percentiles, in ns, of each kind of fault in the window."""
-        counts = self.latency[vm]
-        return {
-            kind: percentiles(counts[at])
-            for at, kind in enumerate(LATENCY_KINDS)
-            if counts[at].sum()
-        }
-
-    def batches(self, entity: str) -> np.ndarray:
-        """float[n, 3]: operations, CPU ns and lateness ns of each batch of the window.
-
-        The host's operations and lateness are the sums over the guests that are counted.
-        """
-        names = self.counted if entity == "host" else [entity]
-        series = np.array([np.sum([edge[name] for name in names], axis=0) for edge in self.edges])
-        if entity == "host":
-            series[:, 1] = [edge["host"][1] for edge in self.edges]
-        return np.diff(series, axis=0).astype(np.float64)
 
 
 def bucket_bounds() -> np.ndarray:
@@ -149,6 +55,13 @@ def percentiles(counts: np.ndarray) -> dict[str, int]:
         at = int(np.searchsorted(reached, share * total))
         result[name] = int(bounds[at] + bounds[at + 1]) // 2
     return result
+
+
+def _latencies(counts: np.ndarray) -> dict[str, dict[str, int]]:
+    """Count and percentiles, in ns, of each kind of a VM's faults in the window."""
+    return {
+        kind: percentiles(counts[at]) for at, kind in enumerate(LATENCY_KINDS) if counts[at].sum()
+    }
 
 
 def paired_loss(with_it: np.ndarray, without: np.ndarray) -> dict[str, Any]:
@@ -178,6 +91,20 @@ def paired_difference(with_it: np.ndarray, without: np.ndarray) -> dict[str, Any
     return _with_interval(value, _half_width(deviation))
 
 
+def paired_excess(with_it: np.ndarray, without: np.ndarray) -> dict[str, Any]:
+    """How much more per operation, as a share: paired batches, each float[n, 2]: (sum, operations).
+
+    As :func:`paired_difference`, over the mean per operation without it; both means vary.
+    """
+    (x, n), (y, m) = with_it.T, without.T
+    if n.sum() <= 0 or m.sum() <= 0 or y.sum() <= 0:
+        return {"value": None, "half_width": None, "distinguishable": False}
+    ours, theirs = x.sum() / n.sum(), y.sum() / m.sum()
+    ratio = ours / theirs
+    deviation = (x - ours * n) / n.mean() - ratio * (y - theirs * m) / m.mean()
+    return _with_interval(ratio - 1.0, _half_width(deviation / theirs))
+
+
 def _half_width(deviation: np.ndarray) -> float | None:
     """Half of the 95 % interval of a mean from deviations that sum to zero; None for too few."""
     count = len(deviation)
@@ -198,7 +125,7 @@ def _with_interval(value: float, half: float | None) -> dict[str, Any]:
 def summarise(
     scenario: "Scenario",
     main: Part,
-    pairs: Mapping[str, Part],
+    pairs: Mapping[str, Measured],
     *,
     partial: bool,
     failed: Mapping[str, str] | None = None,
@@ -228,6 +155,7 @@ def summarise(
         return summary
     if failed:
         summary["pairs_failed"] = dict(failed)
+    summary["warmup"] = _warmup(main)
     summary["memory"] = _memory(main)
     summary["counters"] = _counters(main)
     summary["scanner"] = main.scanner
@@ -238,6 +166,21 @@ def summarise(
     summary["costs"] = _costs(scenario)
     summary["not_modelled"] = _not_modelled(scenario)
     return summary
+
+
+def _warmup(main: Part) -> dict[str, Any]:
+    """How long throughput took to settle, by MSER-5 on what was done between samples."""
+    from sharesim.statistics import mser5
+
+    found: dict[str, Any] = {"given_ns": main.warmup, "detected_ns": None, "settled": None}
+    times = np.array([time for time, _, _ in main.saved], np.int64)
+    if len(times) <= LEAST_SAMPLES or main.work[-1] == 0:
+        return found
+    truncation = mser5(np.diff(main.work) / np.diff(times))
+    return found | {
+        "detected_ns": int(times[truncation.index]),
+        "settled": truncation.settled,
+    }
 
 
 def _memory(main: Part) -> dict[str, Any]:
@@ -272,31 +215,7 @@ def _counters(main: Part) -> dict[str, int]:
     return {name: int(host[name]) for name in kept} | {"unpaid_ns": main.unpaid_ns}
 
 
-def _scanner(main: Part, engine: "Engine") -> dict[str, Any]:
-    scanner = engine.scanner
-    assert scanner is not None
-    name = engine.policy.name
-    row, seconds = main.last[name], main.window / 1e9
-    spent = main.gain("host", "cpu_scanner_ns")
-    scanned = main.gain(name, "pages_scanned")
-    return {
-        "policy": name,
-        "placement": scanner.spec.placement,
-        "requested_rate": main.gain(name, "requested_pages") / seconds if seconds else None,
-        "achieved_rate": scanned / seconds if seconds else None,
-        "cpu_ns": int(main.last["host"]["cpu_scanner_ns"]),
-        "cpu_share": spent / main.window if main.window else None,
-        "ns_per_page": spent / scanned if scanned else None,
-        "passes": int(row["passes"]),
-        "batches": int(row["batches"]),
-        "overruns": int(row["overruns"]),
-        "pages_scanned": int(row["pages_scanned"]),
-        "pages_hashed": int(row["pages_hashed"]),
-        **engine.policy.counters(),
-    }
-
-
-def _guest(main: Part, pairs: Mapping[str, Part], number: int, name: str) -> dict[str, Any]:
+def _guest(main: Part, pairs: Mapping[str, Measured], number: int, name: str) -> dict[str, Any]:
     operations, seconds = main.gain(name, "operations"), main.window / 1e9
     late = main.gain(name, "lateness_ns")
     paced = bool(main.paced[name])
@@ -307,7 +226,7 @@ def _guest(main: Part, pairs: Mapping[str, Part], number: int, name: str) -> dic
         "lateness_ns_per_operation": late / operations if paced and operations else None,
         "cpu_ns_per_operation": main.gain(name, "cpu_ns") / operations if operations else None,
         "ledger_ns": {cause: main.gain(name, f"{cause}_ns") for cause in CAUSES},
-        "latency": main.latencies(number),
+        "latency": _latencies(main.latency[number]),
         "cow_breaks": main.gain(name, "cow_breaks"),
         "faults": main.gain(name, "faults"),
         "page_table_activity": main.activity.get(name),
@@ -315,7 +234,7 @@ def _guest(main: Part, pairs: Mapping[str, Part], number: int, name: str) -> dic
     }
 
 
-def _host(main: Part, pairs: Mapping[str, Part]) -> dict[str, Any]:
+def _host(main: Part, pairs: Mapping[str, Measured]) -> dict[str, Any]:
     names, counted = list(main.paced), main.counted
     operations = sum(main.gain(name, "operations") for name in counted)
     spent = [main.gain("host", f"cpu_{kind}_ns") for kind in ("vcpu", "scanner", "switch")]
@@ -331,7 +250,9 @@ def _host(main: Part, pairs: Mapping[str, Part]) -> dict[str, Any]:
     }
 
 
-def _overhead(main: Part, pairs: Mapping[str, Part], name: str, paced: bool) -> dict[str, Any]:
+def _overhead(
+    main: Measured, pairs: Mapping[str, Measured], name: str, paced: bool
+) -> dict[str, Any]:
     """Losses of throughput (closed loop), lateness (paced) and CPU time against the pairs."""
     if "P1" not in pairs or not main.window:
         return {}
@@ -349,17 +270,12 @@ def _overhead(main: Part, pairs: Mapping[str, Part], name: str, paced: bool) -> 
     return result
 
 
-def _cpu_excess(main: Part, p1: Part, name: str) -> dict[str, Any]:
+def _cpu_excess(main: Measured, p1: Measured, name: str) -> dict[str, Any]:
     """Extra CPU time per operation, as a share of that without sharing."""
-    ours, theirs = main.batches(name), p1.batches(name)
-    if ours[:, 0].sum() <= 0 or theirs[:, 0].sum() <= 0 or theirs[:, 1].sum() <= 0:
-        return {"value": None, "half_width": None, "distinguishable": False}
-    scale = theirs[:, 0].sum() / ours[:, 0].sum()
-    loss = paired_loss(ours[:, 1] * scale, theirs[:, 1])
-    return {**loss, "value": -loss["value"]}
+    return paired_excess(main.batches(name)[:, [1, 0]], p1.batches(name)[:, [1, 0]])
 
 
-def _lateness(main: Part, p1: Part, name: str) -> dict[str, Any]:
+def _lateness(main: Measured, p1: Measured, name: str) -> dict[str, Any]:
     """Mean lateness per operation with and without sharing, and their paired difference."""
     ours, theirs = (part.batches(name)[:, [2, 0]] for part in (main, p1))
     means = [
@@ -376,7 +292,9 @@ def _lateness(main: Part, p1: Part, name: str) -> dict[str, Any]:
     }
 
 
-def _attributed(main: Part, base: Part, name: str, measured: float | None) -> dict[str, Any]:
+def _attributed(
+    main: Measured, base: Measured, name: str, measured: float | None
+) -> dict[str, Any]:
     """The ledger's view of a loss: how much more of each cause, over the work of the base run.
 
     Work and the other causes fill the window, so their differences sum to the loss of work; what
@@ -384,7 +302,7 @@ def _attributed(main: Part, base: Part, name: str, measured: float | None) -> di
     """
     names = main.counted if name == "host" else [name]
 
-    def spent(part: Part, cause: str) -> int:
+    def spent(part: Measured, cause: str) -> int:
         return sum(part.gain(vm, f"{cause}_ns") for vm in names)
 
     work = spent(base, "work")

@@ -50,12 +50,12 @@ def parameter_of(one: inspect.Parameter, help_text: str, place: str) -> Paramete
     return Parameter(one.name, one.annotation, one.default, help_text)
 
 
-def parse_value(parameter: Parameter, text: str) -> Any:
+def parse_value(parameter: Parameter, text: str, option: str = "--set") -> Any:
     """The value that a text stands for; UserError when the annotation does not allow it."""
     try:
         return _parse(parameter.annotation, text.strip())
     except ValueError as error:
-        raise UserError(f"--set {parameter.name}: {error}") from None
+        raise UserError(f"{option} {parameter.name}: {error}") from None
 
 
 def type_text(annotation: Any) -> str:

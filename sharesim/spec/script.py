@@ -124,10 +124,14 @@ class Target:
             settings[name] = parse_value(self._require(name), text)
         return settings
 
-    def _require(self, name: str) -> Parameter:
+    def parameter(self, name: str, option: str) -> Parameter:
+        """The parameter that an option names. Raises UserError, with the nearest name."""
+        return self._require(name, option)
+
+    def _require(self, name: str, option: str = "--set") -> Parameter:
         if self.function is None:
             raise UserError(
-                f"--set {name}: {self.path} is a finished scenario without parameters; give the"
+                f"{option} {name}: {self.path} is a finished scenario without parameters; give the"
                 " script it came from"
             )
         if name not in self.parameters:
@@ -171,7 +175,8 @@ def load_target(place: str | Path) -> Target:
         return _load_script(path)
     if path.suffix == ".json":
         folder = path.resolve().parent
-        find_code_in(folder / CODE_FOLDER, folder, Path.cwd())
+        of_sweep = folder.parent.parent / CODE_FOLDER  # one copy for all of its runs
+        find_code_in(folder / CODE_FOLDER, of_sweep, folder, Path.cwd())
         name = folder.name if path.name == SCENARIO_FILE else path.stem
         return Target(path, name, text=text)
     raise UserError(f"{path}: give a scenario script (.py), a {SCENARIO_FILE} or a run folder")
@@ -186,6 +191,11 @@ def _read(path: Path) -> tuple[Path, str]:
                 raise UserError(
                     f"{path} holds a study: give its script, if {code} has it, or one of its runs;"
                     f" {runs_within(path)}"
+                )
+            if (path / "sweep.json").is_file():
+                raise UserError(
+                    f"{path} holds a sweep: give its script, {path / CODE_FOLDER} has it, or one of"
+                    f" its runs, {path / 'runs'}/KEY; its table has the keys"
                 )
             if not (path / SCENARIO_FILE).is_file():
                 raise UserError(f"{path} is a folder without {SCENARIO_FILE}, so no run folder")

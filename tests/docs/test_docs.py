@@ -11,7 +11,7 @@ from typing import Any, get_args
 import pytest
 
 from sharesim import Run, Segments, simulate
-from sharesim.cli import COMMANDS, Parser, main
+from sharesim.cli import ALL, Parser, joined, main
 from sharesim.commands.list import KINDS
 from sharesim.errors import UserError
 from sharesim.machine.tables import CAUSES, EVENT_KINDS
@@ -62,18 +62,18 @@ def blocks(page: Path) -> Iterator[tuple[str | None, str, str]]:
 
 
 def commands(page: Path) -> Iterator[list[str]]:
-    """The arguments of each sharesim command line of a page."""
+    """The arguments of each sharesim command line of a page, the command as one."""
     for _, language, text in blocks(page):
         if language == "sh":
             for line in text.splitlines():
                 words = shlex.split(line, comments=True)
                 if words[:1] == ["sharesim"]:
-                    yield words[1:]
+                    yield joined(words[1:])
 
 
 def parser_of(command: str) -> argparse.ArgumentParser:
     parser = Parser(prog=command, allow_abbrev=False)
-    import_module(f"sharesim.commands.{command}").add_options(parser)
+    import_module(f"sharesim.commands.{command.replace(' ', '_')}").add_options(parser)
     return parser
 
 
@@ -147,7 +147,7 @@ def test_the_policy_tutorial_is_complete() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_command_lines_parse(page: Path) -> None:
     for words in commands(page):
-        assert words[0] in COMMANDS, words
+        assert words[0] in ALL, words
         options, left = parser_of(words[0]).parse_known_args(words[1:])
         assert not left, words
         if words[0] == "list":
@@ -169,10 +169,18 @@ def check_settings(script: Path, settings: list[str]) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_options_exist(page: Path) -> None:
     known = {"--help", "--version", "--seeds", "--fast"}
-    for command in COMMANDS:
+    for command in ALL:
         known |= options_of(parser_of(command))
     for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*", prose(page)):
         assert option in known, option
+
+
+@pytest.mark.parametrize("command", ["sweep", "sweep show", "sweep merge", "sweep rerun"])
+def test_options_of_sweeps_are_documented(command: str) -> None:
+    known = set(re.findall(r"--[a-z][a-z-]*", (ROOT / "docs" / "sweeps.md").read_text()))
+    assert not {one for one in options_of(parser_of(command)) if one.startswith("--")} - known - {
+        "--help"
+    }
 
 
 def test_readme_names_real_make_targets() -> None:

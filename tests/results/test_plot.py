@@ -12,8 +12,9 @@ import pytest
 
 from sharesim.errors import UserError
 from sharesim.results.load import TimelineSeries
+from sharesim.results.places import spread
 from sharesim.results.plot import plot_timeline, save_timeline
-from sharesim.results.style import memory_unit, number, shortened, spread
+from sharesim.results.style import memory_unit, number, shortened
 
 SECOND = 1_000_000_000
 
