@@ -28,11 +28,17 @@ SEEDS = 1 << 63
 
 
 def run_into(
-    folder: Folder, scenario: Scenario, watch: Stopwatch, *, progress: Progress, picture: bool
+    folder: Folder,
+    scenario: Scenario,
+    watch: Stopwatch,
+    *,
+    progress: Progress,
+    picture: bool,
+    trace: int | None = None,
 ) -> Run:
     """Run a scenario, and write all files of a run folder; those of a partial run as well."""
     with folder.disk_errors():
-        run = simulate(scenario, progress=progress, folder=folder.path)
+        run = simulate(scenario, progress=progress, folder=folder.path, trace=trace)
     folder.write_text(SCENARIO_FILE, run.scenario.to_json())
     folder.write_json("summary.json", run.summary)
     modules = [name.partition(":")[0] for name in run.scenario.code]
@@ -41,6 +47,8 @@ def run_into(
     if picture:
         folder.write_bytes("timeline.png", style.figure_bytes(run.plot()))
     origin = watch.provenance(sys.argv, derived_tables(run.scenario))
+    if trace is not None:
+        origin["trace"] = run.trace_note or "complete"
     folder.write_json("provenance.json", origin)
     return run
 

@@ -50,9 +50,13 @@ CHANGE_ROWS = 1 << 14
 
 
 class Engine:
-    """A resolved scenario, ready to run. ``compiled=False`` runs policies in their array form."""
+    """A resolved scenario, ready to run.
 
-    def __init__(self, scenario: Scenario, *, compiled: bool = True) -> None:
+    ``compiled=False`` runs policies in their array form; ``log`` notes each fault and merge, as the
+    scenario itself may ask for.
+    """
+
+    def __init__(self, scenario: Scenario, *, compiled: bool = True, log: bool = False) -> None:
         self.scenario = scenario
         self.env = simpy.Environment(0)
         self.inline = scenario.mode == "decoupled"
@@ -63,7 +67,7 @@ class Engine:
         self.primitives = dict(scenario.host.costs.table)
         self.paging = scenario.paging.runtime(self.primitives)
         self.cost = self.paging.cost_row()
-        self.memory = self._allocate()
+        self.memory = self._allocate(log=log or scenario.events)
         self.scheduler = scheduler_for(self.env, scenario.host, self.primitives["vcpu_switch"])
         self.handlers = Handlers(self)
         self.logs: list[np.ndarray] = []
@@ -79,7 +83,7 @@ class Engine:
 
     # Building
 
-    def _allocate(self) -> Memory:
+    def _allocate(self, *, log: bool) -> Memory:
         scenario = self.scenario
         vms = scenario.vms
         pages = sum(vm.memory or 0 for vm in vms)
@@ -99,7 +103,7 @@ class Engine:
             first += vm.memory or 0
             row += vm.vcpus
         memory.vcpus["step"] = -1
-        if scenario.events:
+        if log:
             memory = with_log(memory, LOG_ROWS)
         if self.paging.entries == FILLED:
             if memory.vms["pool"].min() < 1:

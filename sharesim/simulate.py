@@ -19,6 +19,7 @@ from sharesim.results.part import Part
 from sharesim.results.recorder import EVENT_COLUMNS, EventNames, ParquetSink, Recorder
 from sharesim.results.run import Run
 from sharesim.results.summary import batch_edges, summarise
+from sharesim.results.tracer import TRACE_FILE, Tracer
 from sharesim.spec.paging import Native
 from sharesim.spec.scenario import Scenario, Sharing
 
@@ -50,7 +51,8 @@ class Simulation:
     """One run of one resolved scenario, sample by sample.
 
     With a ``folder`` its rows go there, to the file ``timeline``, whose columns are the recorder's
-    own or the given ``columns``: those of the run that it is to be compared with.
+    own or the given ``columns``: those of the run that it is to be compared with. ``trace``, with
+    a folder, is the most slices of a trace for the Perfetto viewer.
     """
 
     def __init__(
@@ -63,12 +65,14 @@ class Simulation:
         folder: Path | None = None,
         timeline: str = TIMELINE_FILE,
         columns: Sequence[str] | None = None,
+        trace: int | None = None,
         progress: Progress | None = None,
     ) -> None:
         self.scenario = scenario
         self.label = label
         self.progress = progress
-        self.engine = Engine(scenario, compiled=compiled)
+        self.engine = Engine(scenario, compiled=compiled, log=trace is not None)
+        self.tracer: Tracer | None = None
         self.recorder = Recorder(self.engine, with_opportunity=with_opportunity)
         self.part = Part(label, self.engine)
         self.partial = False
@@ -77,6 +81,8 @@ class Simulation:
         self._scratch = np.zeros(len(self.engine.memory.frames) if scenario.check else 0, np.int64)
         if folder is not None:
             self._open(folder, timeline, columns or self.recorder.columns)
+            if trace is not None:
+                self.tracer = Tracer(self.engine, folder / TRACE_FILE, trace)
 
     def _open(self, folder: Path, timeline: str, metrics: Sequence[str]) -> None:
         columns = [("time_ns", "int"), ("entity", "str"), *((name, "int") for name in metrics)]
@@ -129,7 +135,7 @@ class Simulation:
             self._check(time)
         self.recorder.sample(time)
         self.part.take(time, self.recorder.last)
-        self._flush()
+        self._flush(time)
         if self.progress is not None:
             saved = self.recorder.last["host"]["saved_pages"]
             self.progress(Moment(self.label, time, self.scenario.duration, saved))
@@ -139,9 +145,13 @@ class Simulation:
                 " one; give the host more memory"
             )
 
-    def _flush(self) -> None:
+    def _flush(self, time: int) -> None:
         rows, self.recorder.rows = self.recorder.rows, []
         logs, self.engine.logs = self.engine.logs, []
+        if self.tracer is not None:
+            for log in logs:
+                self.tracer.take(log)
+            self.tracer.sample(time, self.recorder.last)
         if self.sinks.timeline is None:
             self.sinks.kept.extend(rows)
             self.sinks.kept_events.extend(logs)
@@ -155,6 +165,8 @@ class Simulation:
         for sink in (self.sinks.timeline, self.sinks.events):
             if sink is not None:
                 sink.close()
+        if self.tracer is not None:
+            self.tracer.close()
 
     def _check(self, time: int) -> None:
         """All invariants of memory and of time."""
@@ -207,15 +219,17 @@ def simulate(
     progress: Progress | None = None,
     folder: Path | None = None,
     compiled: bool = True,
+    trace: int | None = None,
 ) -> Run:
     """Run a scenario, and its pairs without sharing if it asks for a baseline.
 
     ``folder``, an existing empty one, receives timelines and events while the run goes on; without
-    it they are kept in memory. ``compiled=False`` runs the policy in its array form. Raises
-    UserError for what the scenario got wrong.
+    it they are kept in memory. ``trace``, with a folder, is the most slices of a trace: of the run
+    itself, not of its pairs. ``compiled=False`` runs the policy in its array form. Raises UserError
+    for what the scenario got wrong.
     """
     scenario = resolve(scenario)
-    main = Simulation(scenario, folder=folder, progress=progress, compiled=compiled)
+    main = Simulation(scenario, folder=folder, progress=progress, compiled=compiled, trace=trace)
     main.run()
     pairs: dict[str, Part] = {}
     pair_rows: dict[str, list[dict[str, Any]]] = {}
@@ -235,7 +249,8 @@ def simulate(
             partial = True
     summary = summarise(scenario, main.part, pairs, partial=partial, failed=failed)
     if folder is not None:
-        return Run(scenario, summary, folder=folder)
+        left_out = main.tracer.note() if main.tracer is not None else ""
+        return Run(scenario, summary, folder=folder, trace_note=left_out)
     return Run(
         scenario,
         summary,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 COMPILE_SECONDS = 40
 """What compiling all kernels takes on a common machine."""
+MOST_SLICES = 1_000_000_000
 LARGEST_SEED = (1 << 63) - 1
 
 
@@ -38,6 +39,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--exact", action="store_true", help="one event per access and scanned page; slow")
     add("--check", action="store_true", help="test the invariants of memory all along; slow")
     add("--events", action="store_true", help="record each fault, merge and break")
+    add("--trace", action="store_true",
+        help="write a timeline for the Perfetto viewer, ui.perfetto.dev")  # fmt: skip
+    add("--trace-limit", metavar="N",
+        help="slices of the trace at most (default: 1000000); a longer run is thinned")  # fmt: skip
     add("--costs", metavar="PROFILE",
         help="a cost profile (see `sharesim list costs`), or FILE.toml[#PROFILE]")  # fmt: skip
     add("--no-plot", action="store_true", help="draw no pictures")
@@ -65,6 +70,7 @@ def _execute_scenario(target: "Target", options: argparse.Namespace, watch: "Sto
     from sharesim.results.progress import Interrupts
 
     scenario = build(target, options)
+    trace_limit(options)  # what is wrong with it is said before the run
     interrupts = Interrupts()
     out = default_out(target, options.out)
     with new_run_folder(out, force=options.force) as folder, interrupts.watched():
@@ -88,7 +94,14 @@ def _run(
     bar = Bar(run_count(scenario)) if not options.quiet and sys.stderr.isatty() else None
     progress = observer(interrupts, bar)
     try:
-        return run_into(folder, scenario, watch, progress=progress, picture=not options.no_plot)
+        return run_into(
+            folder,
+            scenario,
+            watch,
+            progress=progress,
+            picture=not options.no_plot,
+            trace=trace_limit(options),
+        )
     finally:
         if bar is not None:
             bar.close()
@@ -154,6 +167,20 @@ def report_study(findings: "Findings", options: argparse.Namespace) -> None:
         print(findings_text(findings))
 
 
+def trace_limit(options: argparse.Namespace) -> int | None:
+    """The most slices of the trace that is asked for; None for no trace."""
+    from sharesim.results.tracer import DEFAULT_LIMIT
+
+    text = options.trace_limit
+    if text is None:
+        return DEFAULT_LIMIT if options.trace else None
+    if not options.trace:
+        raise UserError("--trace-limit is for --trace; give that too")
+    if not text.isdecimal() or not 1 <= int(text) <= MOST_SLICES:
+        raise UserError(f"--trace-limit {text}: a number from 1 to {MOST_SLICES:,} is needed")
+    return int(text)
+
+
 def build(target: "Target", options: argparse.Namespace) -> "Scenario":
     """The scenario, with what the options change of it."""
     scenario = target.build(_settings(target, options))
@@ -168,6 +195,8 @@ def build_study(
     """The study and what it runs, with what the options change of that."""
     from sharesim.conduct import reseeded, scenarios_of
 
+    if options.trace or options.trace_limit is not None:
+        raise UserError("--trace is for one scenario; a study has several")
     if options.baseline is not None:
         raise UserError("--baseline is for one scenario; a study says itself what to compare with")
     study = target.build_study(_settings(target, options))
@@ -272,6 +301,7 @@ def _report(
     """Say what came out and where it is."""
     from sharesim.results.folder import json_text
     from sharesim.results.table import summary_text
+    from sharesim.results.tracer import TRACE_FILE
 
     if options.json:
         print(json_text(run.summary))
@@ -280,6 +310,9 @@ def _report(
         print(f"\n{seconds:.1f} s; run folder {place}")
         if not options.no_plot:
             print(f"picture    {place / 'timeline.png'}")
+        if options.trace:
+            note = f" ({run.trace_note})" if run.trace_note else ""
+            print(f"trace      {place / TRACE_FILE}{note}; open it at https://ui.perfetto.dev")
         _compare(run, place, target)
     if run.summary["partial"]:
         at = run.summary["simulated_ns"] / 1e9

@@ -15,6 +15,7 @@ from sharesim.commands.sweeping import (
     session_of,
     whole_number,
 )
+from sharesim.commands.tune import forget
 from sharesim.errors import UserError, nearest
 from sharesim.extras import require
 
@@ -68,8 +69,9 @@ def execute(options: argparse.Namespace) -> int:
     session = session_of(task.target, options, place, _manifest(task, options), bar)
     try:
         with session:
+            forget(place, FINDINGS_FILE, PICTURE_FILE)
             findings = _findings(session, task)
-        _write(session, task, findings)
+            _write(session, task, findings)
     except KeyboardInterrupt:
         bar.close()
         return _interrupted(session)

@@ -84,9 +84,10 @@ def execute(options: argparse.Namespace) -> int:
     session = session_of(task.target, options, place, manifest, bar)
     try:
         with session:
+            forget(place, ANSWER_FILE, PICTURE_FILE)
             answer = _search(session, task, bar)
-        host = _host(session, answer)
-        session.store.replace_file(ANSWER_FILE, _json(task, answer, host).encode())
+            host = _host(session, answer)
+            session.store.replace_file(ANSWER_FILE, _json(task, answer, host).encode())
     except KeyboardInterrupt:
         bar.close()
         return _interrupted(session)
@@ -159,14 +160,19 @@ def _search(session: "Session", task: _Task, bar: "SearchBar") -> "Answer":
     return Answer(task.question, task.axes, trials, task.first, search.exhausted)
 
 
+def forget(place: Path, *files: str) -> None:
+    """Remove an earlier answer: it must not stand beside what is run now."""
+    for name in files:
+        (place / name).unlink(missing_ok=True)
+
+
 class SearchBar:
     """Trials done and the best so far: a bar on a terminal, else a line a minute."""
 
     def __init__(self, trials: int, *, quiet: bool) -> None:
         self.trials = trials
+        self._quiet = quiet
         self._bar: Any = None
-        if not quiet:
-            self._bar = self._new()
 
     def _new(self) -> Any:
         from tqdm import tqdm
@@ -184,10 +190,12 @@ class SearchBar:
 
     def begin(self, total: int, done: int) -> None:
         """Runs of a batch; trials are what is counted here."""
+        if self._bar is None and not self._quiet:
+            self._bar = self._new()
 
     def settled(self, cell: "Cell", outcome: str) -> None:
-        """A run; it shows that there is progress within a batch."""
-        if self._bar is not None:
+        """A run; on a terminal it moves the clock within a batch."""
+        if self._bar is not None and sys.stderr.isatty():
             self._bar.refresh()
 
     def told(self, trials: "Sequence[Trial]", question: "Question") -> None:
@@ -202,6 +210,8 @@ class SearchBar:
         text = "none within the limits yet" if best is None else (
             f"best {with_unit(objective, best.mean(objective.name))}"
         )  # fmt: skip
+        if len(trials) == self.trials:
+            text += ", making sure of it"
         self._bar.set_postfix_str(text, refresh=False)
         self._bar.update(len(trials) - self._bar.n)
 
@@ -216,14 +226,13 @@ def _host(session: "Session", answer: "Answer") -> "HostLines | None":
     """What to write on a host, where the scenario's policy is KSM."""
     from sharesim.spec.ksm import Ksm
     from sharesim.sweep.ksm_host import host_lines
-    from sharesim.sweep.tune import distinct
 
     if answer.best is None:
         return None
     policy = _policy(session, answer.best.settings)
     if not isinstance(policy, Ksm):
         return None
-    tried = [_policy(session, one.settings) for one in distinct(answer.trials) if not one.failed]
+    tried = [_policy(session, one.settings) for one in answer.tried]
     return host_lines(policy, [one for one in tried if isinstance(one, Ksm)])
 
 

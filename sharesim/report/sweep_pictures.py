@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 PLOTTED = ("scanner_cpu", "throughput")
 """Metrics drawn against what was varied, after memory saved and what it costs."""
 
+MOST_CELLS = 600
+"""Of a heat map."""
+
 
 def answer_pictures(points: Points) -> Iterator[Block]:
     """Main metrics against what was varied, the trade-off, and heat maps of two parameters."""
@@ -64,7 +67,7 @@ def _heat_pictures(points: Points) -> Iterator[Block]:
     from sharesim.results.plot_heat import plot_heat
 
     axes = [axis for axis in points.sweep.parameters if _is_numeric(axis)]
-    if len(axes) < 2 or max(len(axis.values) for axis in axes) < 3:
+    if len(axes) < 2 or not _is_grid(axes[0], axes[1], len(points.settings)):
         return
     x, y = axes[0].name, axes[1].name
     for name in [GAIN] + ([points.cost.name] if points.cost else []):
@@ -75,6 +78,12 @@ def _heat_pictures(points: Points) -> Iterator[Block]:
             f"Heat map of {metric.label.lower()} over {x} and {y}.",
             f"{metric.label} over both parameters.",
         )
+
+
+def _is_grid(x: Axis, y: Axis, points: int) -> bool:
+    """Whether points fill a map of two parameters that is worth one, and can be read."""
+    columns, rows = len(x.values), len(y.values)
+    return max(columns, rows) >= 3 and columns * rows <= min(MOST_CELLS, 2 * points)
 
 
 def _is_numeric(axis: Axis) -> bool:

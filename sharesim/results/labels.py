@@ -17,6 +17,8 @@ DISTANCES = (0.07, 0.12, 0.2, 0.3, 0.45, 0.65, 0.9)
 """Inches from a point at which its label may stand."""
 HALF_DOT = 0.035
 """Inches around a line or the middle of a dot where no label may be."""
+ASIDE = 0.03
+"""Inches left and right of a label that stay empty."""
 LEAST_LINE = 0.15
 """Inches between point and label from which a thin line joins them."""
 
@@ -30,13 +32,15 @@ def label_points(
     """
     anchors = [(float(x), float(y)) for x, y in _inches(axes, points)]
     line = 1.25 * letters / POINTS_PER_INCH
-    sizes = [(inches_of(text, letters), line * (text.count("\n") + 1)) for text in texts]
+    sizes = [
+        (inches_of(text, letters) + 2 * ASIDE, line * (text.count("\n") + 1)) for text in texts
+    ]
     width, height = style.inches(axes)
     inside = (width - 0.02, height - 0.02)
     places = place_labels(anchors, sizes, inside, _drawn(axes), towards, DISTANCES)
     for anchor, place, size, text in zip(anchors, places, sizes, texts, strict=True):
         _join(axes, anchor, place, size)
-        axes.text(place[0] / width, (place[1] + size[1] / 2) / height, text, va="center",
+        axes.text((place[0] + ASIDE) / width, (place[1] + size[1] / 2) / height, text, va="center",
                   transform=axes.transAxes, fontsize=letters, linespacing=1.1, color=style.INK,
                   zorder=6)  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -176,7 +176,8 @@ def _remarks(
     if alike:
         words.append(f"all of these: {alike}" if len(front) > 1 else f"it has {alike}")
     if key.parameters and not key.is_numbered:
-        words.append(f"labels: {' · '.join(one.name for one in key.parameters)}")
+        some = f" ({MOST_LABELS} of {len(front)} points)" if len(front) > MOST_LABELS else ""
+        words.append(f"labels{some}: {' · '.join(one.name for one in key.parameters)}")
     words.append(points.left_out())
     return ["   ·   ".join(word for word in words if word)]
 
@@ -191,10 +192,10 @@ def _draw(axes: "Axes", aims: tuple[Aim, Aim], table: "pandas.DataFrame", best: 
     axes.set(xlim=_limits(aims[0], table), ylim=_limits(aims[1], table))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     for chosen, colour, order in ((~best, style.FAINT, 2), (best, style.BLUE, 4)):
-        across = np.nan_to_num(np.vstack([x - left, right - x])[:, chosen])
-        along = np.nan_to_num(np.vstack([y - lower, upper - y])[:, chosen])
-        axes.errorbar(x[chosen], y[chosen], along, across, linestyle="none", color=colour,
-                      elinewidth=0.8, zorder=order)  # fmt: skip
+        bars = np.array([x, left, right, y, lower, upper])[:, chosen & np.isfinite(left + lower)]
+        thin: dict[str, Any] = {"color": colour, "linewidth": 0.8, "zorder": order}
+        axes.hlines(bars[3], bars[1], bars[2], **thin)
+        axes.vlines(bars[0], bars[4], bars[5], **thin)
         axes.plot(x[chosen], y[chosen], "o", color=colour, markersize=4, clip_on=False,
                   zorder=order + 0.1)  # fmt: skip
     _draw_stairs(axes, aims, x[best], y[best])

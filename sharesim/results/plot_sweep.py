@@ -220,8 +220,7 @@ def _draw_line(
         axes.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
         axes.plot(x, mean, line, color=colour, linewidth=1.2)
         return
-    around = np.nan_to_num(np.vstack([mean - low, high - mean]))
-    axes.errorbar(x, mean, around, color=colour, linestyle="none", elinewidth=0.9)
+    axes.vlines(*np.array([x, low, high])[:, np.isfinite(low)], color=colour, linewidth=0.9)
     axes.plot(x, mean, color=colour, linestyle=line, marker="o", markersize=3.2, linewidth=1.1,
               clip_on=False, zorder=3)  # fmt: skip
 

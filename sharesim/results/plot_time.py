@@ -67,7 +67,8 @@ def draw_bars(axes: "Axes", series: TimelineSeries, vms: Sequence[str]) -> None:
     """One bar for all VMs together and one for each, divided by cause."""
     shown = bars_of(series, vms)
     left_out = len(vms) - len(shown)
-    remark = f"{left_out} VMs that pay less are left out" if left_out else ""
+    remark = "paid: for paging, sharing and interruptions"
+    remark += f"   ·   {left_out} VMs that pay less are left out" if left_out else ""
     style.heading(axes, "Where the vCPUs' time went", remark)
     rows = [("all", list(vms))] if len(vms) > 1 else []
     rows += [(name, [name]) for name in shown]

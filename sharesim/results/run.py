@@ -29,10 +29,13 @@ class Run:
         pair_rows: dict[str, list[dict[str, Any]]] | None = None,
         columns: list[str] | None = None,
         events: dict[str, Any] | None = None,
+        trace_note: str = "",
     ) -> None:
         self.scenario = scenario
         self.summary = summary
         self.folder = folder
+        self.trace_note = trace_note
+        """What the trace that was just written leaves out; empty where nothing."""
         self._rows = rows or []
         self._pair_rows = pair_rows or {}
         self._columns = columns

@@ -150,7 +150,7 @@ def value_limits(table: "pandas.DataFrame", name: str, scale: float) -> tuple[fl
     mean = scale * table[name].to_numpy(float)
     mean = mean[np.isfinite(mean)]
     least, most = float(mean.min()), float(mean.max())
-    span = max(most - least, 0.2 * max(abs(least), abs(most)), 1e-12)
+    span = most - least or 0.2 * max(abs(least), abs(most)) or 1.0
     ends = scale * table[[f"{name}.low", f"{name}.high"]].to_numpy(float)
     ends = ends[np.isfinite(ends)]
     low = max(float(ends.min(initial=least)), least - FARTHEST * span)
@@ -159,7 +159,7 @@ def value_limits(table: "pandas.DataFrame", name: str, scale: float) -> tuple[fl
         low = min(low, 0.0)
     if most <= 0:
         high = max(high, 0.0)
-    room = 0.06 * (high - low)
+    room = 0.06 * (high - low) or span / 2
     return (0.0 if low == 0 else low - room), (0.0 if high == 0 and most < 0 else high + room)
 
 
@@ -205,8 +205,8 @@ def places_of(
 def _tick_inches(x: Levels, width: float) -> float:
     """Height of the ticks below panels that are ``width`` inches wide."""
     if x.is_numeric or not _is_crowded(x, width):
-        return 0.3
-    return 0.3 + 0.5 * max(inches_of(word, style.small()) for word in _tick_words(x))
+        return 0.24
+    return 0.24 + 0.5 * max(inches_of(word, style.small()) for word in _tick_words(x))
 
 
 def _tick_words(levels: Levels) -> list[str]:

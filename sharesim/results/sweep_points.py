@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sharesim.errors import UserError, nearest
+from sharesim.results.load import read_summary
 from sharesim.results.style import number
 from sharesim.sweep.manifest import Axis
 from sharesim.sweep.metrics import Metric
@@ -186,7 +187,16 @@ class Points:
             for one in metrics:
                 row |= self._estimate(one, group, points)
             rows.append(row)
+        self._require_means(rows, metrics)
         return _frame(rows, columns)
+
+    def _require_means(self, rows: list[dict[str, Any]], metrics: Sequence[Metric]) -> None:
+        for one in metrics:
+            if not any(np.isfinite(row[one.name]) for row in rows):
+                raise UserError(
+                    f"{self.sweep.folder}: no mean of {one.name} has all the runs that it needs;"
+                    " complete the sweep, or choose points with --where"
+                )
 
     def _asked_points(self, by: Sequence[str]) -> "Counter[tuple[Any, ...]]":
         """How many points each setting of the parameters ``by`` has."""
@@ -226,9 +236,15 @@ class Points:
     def title(self) -> str:
         """What was swept: the scenarios' title where they have the same."""
         keys = [self.table["key"].iloc[at] for at in (0, -1)]
-        titles = {(self.sweep.store.read_summary(key) or {}).get("scenario", "") for key in keys}
+        titles = {self._title_of(key) for key in keys}
         manifest = self.sweep.manifest
         return (titles.pop() if len(titles) == 1 else "") or manifest.title or manifest.script
+
+    def _title_of(self, key: str) -> str:
+        try:
+            return str(read_summary(self.sweep.store.run_folder(key)).get("scenario", ""))
+        except UserError:  # the table has its figures all the same
+            return ""
 
     def fixed(self) -> str:
         """Parameters that are the same all over the picture, unless they are too many."""

@@ -36,7 +36,7 @@ class Head:
 
     def _quiet(self) -> list[str]:
         return [
-            part
+            part.strip(" ·")
             for line in self.lines
             for part in wrapped(line, self._points, self._width).split("\n")
         ]
@@ -54,7 +54,8 @@ class Head:
     def _warns_beside(self) -> bool:
         """Whether the warnings have their place right of the title."""
         widths = [inches_of(one, self.size.text, bold=True) for one in self.warnings]
-        return self._title_inches(len(self.title)) + max(widths, default=0.0) + 0.3 < self._width
+        needed = self._title_inches(len(self.title)) + max(widths, default=0.0) + 0.3
+        return bool(self.title) and needed < self._width
 
     @property
     def _baselines(self) -> list[float]:
@@ -79,8 +80,9 @@ class Head:
         height = figure.get_figheight()
         first, *rest = self._baselines
         quiet = self._quiet()
-        figure.text(MARGIN, 1 - first / height, self._fitted_title(), fontsize=self.size.title,
-                    fontweight="bold", color=INK)  # fmt: skip
+        if self.title:
+            figure.text(MARGIN, 1 - first / height, self._fitted_title(), fontsize=self.size.title,
+                        fontweight="bold", color=INK)  # fmt: skip
         for line, at in zip(quiet, rest, strict=False):
             figure.text(MARGIN, 1 - at / height, line, fontsize=self._points, color=MUTED)
         warning: dict[str, Any] = {
@@ -90,7 +92,7 @@ class Head:
         }
         for row, words in enumerate(self.warnings):
             if self._warns_beside():
-                at = 1 - (max(first, 0.2) + 0.2 * row) / height
+                at = 1 - (first + 0.2 * row) / height
                 figure.text(1 - MARGIN, at, words, ha="right", **warning)
             else:
                 figure.text(MARGIN, 1 - rest[len(quiet) + row] / height, words, **warning)

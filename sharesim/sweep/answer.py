@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from sharesim.statistics import Estimate, mean_interval, paired_difference
@@ -65,22 +66,27 @@ class Answer:
     exhausted: bool = False
     """Whether there are no other settings."""
 
-    @property
+    @cached_property
+    def tried(self) -> list[Trial]:
+        """The settings that ran, each once, in the order of the search."""
+        return [one for one in distinct(self.trials) if not one.failed]
+
+    @cached_property
     def ranked(self) -> list[Trial]:
         """Settings within the limits, best first."""
         return ranked(self.trials, self.question)
 
-    @property
+    @cached_property
     def best(self) -> Trial | None:
         """The best within the limits; None where none is. Of two objectives, by the first one."""
         return next(iter(self.ranked), None)
 
-    @property
+    @cached_property
     def front(self) -> list[Trial]:
         """Settings than which no other is better in all objectives."""
         return front(self.trials, self.question)
 
-    @property
+    @cached_property
     def failed(self) -> list[Trial]:
         """Settings that could not be run, each once."""
         return [one for one in distinct(self.trials) if one.failed]
@@ -132,14 +138,12 @@ class Answer:
 
     def nearest(self) -> Trial | None:
         """Of all that ran, the one that breaks the limits least."""
-        ran = [one for one in distinct(self.trials) if not one.failed]
-        return min(ran, key=self.excess, default=None)
+        return min(self.tried, key=self.excess, default=None)
 
     def _better_than(self, step: float) -> list[Trial]:
         if self.best is None:
             return []
-        ran = [one for one in distinct(self.trials) if not one.failed]
-        return [one for one in ran if self._gain(one) > 0 and self._gain(one) >= step]
+        return [one for one in self.tried if self._gain(one) > 0 and self._gain(one) >= step]
 
     def _gain(self, trial: Trial) -> float:
         """How much better a trial is than the best, as a share of that one's objective."""

@@ -16,7 +16,9 @@ Operator = Literal["<=", ">=", "<", ">"]
 MOST_OBJECTIVES = 2
 """More than two make a front that nobody can look at."""
 
-_CONDITION = re.compile(r"\s*(?P<name>[^<>=!\s]+)\s*(?P<operator>[<>=!]+)\s*(?P<limit>(?![<>=!]).*\S)\s*")
+_CONDITION = re.compile(
+    r"\s*(?P<name>[^<>=!\s]+)\s*(?P<operator>[<>=!]+)\s*(?P<limit>(?![<>=!]).*\S)\s*"
+)
 _LIMIT = re.compile(r"(?P<number>[-+]?[0-9][0-9_]*\.?[0-9]*(?:[eE][-+]?[0-9]+)?)\s*(?P<unit>\D*)")
 _EXAMPLE = '"overhead <= 2%"'
 

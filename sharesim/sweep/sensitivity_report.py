@@ -10,6 +10,7 @@ from sharesim.statistics import Estimate
 from sharesim.sweep.metrics import Metric
 from sharesim.sweep.sensitivity import METHODS, Design, Findings, Influence
 from sharesim.sweep.tune_report import with_interval, with_unit
+from sharesim.sweep.vary import Values
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,18 +30,19 @@ def findings_text(found: Findings, plan: Design, of: Metric) -> str:
 
     used = f"{found.used} of {plan.samples}" if found.used < plan.samples else f"{plan.samples}"
     head = f"What moves {of.name} most ({METHODS[plan.method]}, {used} x {plan.block} points)"
-    rows = _morris_rows(found, of) if plan.method == "morris" else _sobol_rows(found)
+    rows = _morris_rows(found, plan, of) if plan.method == "morris" else _sobol_rows(found)
     lines = [head, "", *aligned(rows), ""]
     for remark in remarks(found, plan, of):
         lines += textwrap.wrap(remark, WIDTH, subsequent_indent="  ")
     return "\n".join(lines)
 
 
-def _morris_rows(found: Findings, of: Metric) -> list[list[str]]:
+def _morris_rows(found: Findings, plan: Design, of: Metric) -> list[list[str]]:
+    words = {one.name for one in plan.axes if isinstance(one, Values) and one.scale == "category"}
     rows = [["parameter", "over its range it moves it by", "spread", ""]]
     for one in found.influences:
         spread = one.other if one.other > 1e-9 * one.strength else 0.0  # rounding errors
-        cells = [one.name, _amount(one, of), with_unit(of, spread), _kind(one)]
+        cells = [one.name, _amount(one, of), with_unit(of, spread), _kind(one, one.name in words)]
         rows.append(cells)
     return rows
 
@@ -49,18 +51,18 @@ def _amount(one: Influence, of: Metric) -> str:
     return with_interval(of, Estimate(one.strength, one.half_width, 0, 0.95))
 
 
-def _kind(one: Influence) -> str:
-    """What sign and spread of the effects say."""
+def _kind(one: Influence, is_word: bool) -> str:
+    """What sign and spread of the effects say; words have no direction."""
     if one.strength == 0:
         return "nothing"
     if one.low <= 0:
         return "not told apart from nothing"
-    uneven = "by how much depends on the other parameters or on where it is"
     mean = one.mean or 0.0
-    if abs(mean) < UNEVEN * one.strength:
-        return f"up or down; {uneven}"
-    direction = "up" if mean > 0 else "down"
-    return f"{direction}; {uneven}" if one.other > UNEVEN * one.strength else direction
+    both = abs(mean) < UNEVEN * one.strength
+    direction = "up or down" if both else "up" if mean > 0 else "down"
+    uneven = both or one.other > UNEVEN * one.strength
+    remark = "by how much depends on the other parameters or on where it is" if uneven else ""
+    return "; ".join(filter(None, ["" if is_word else direction, remark]))
 
 
 def _sobol_rows(found: Findings) -> list[list[str]]:

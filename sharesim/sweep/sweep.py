@@ -12,6 +12,9 @@ from sharesim.sweep.store import Store
 from sharesim.sweep.table import parameter_column, read_table, update_table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
     import pandas
     from matplotlib.figure import Figure
 
@@ -124,23 +127,21 @@ class Sweep:
 
         from sharesim.statistics import mean_interval
 
-        values = self.values(name)
-        names = [parameter_column(axis.name) for axis in self.parameters]
+        values = self.values(name).to_numpy(float)
+        columns = [parameter_column(axis.name) for axis in self.parameters]
+        settings = {column: self.table[column].to_numpy() for column in columns}
         rows: list[dict[str, Any]] = []
-        for point, group in self.table.groupby("point", sort=True):
-            mine = values[group.index].to_numpy(float)
-            mine = mine[np.isfinite(mine)]
-            if len(mine) == 0:
+        for point, places in _places_of(self.table["point"].to_numpy()):
+            known = values[places][np.isfinite(values[places])]
+            if len(known) == 0:
                 continue
-            estimate = mean_interval(mine, confidence)
-            half = np.nan if estimate.half_width is None else estimate.half_width
-            row = {"point": point, **{one: group[one].iloc[0] for one in names}}
-            row |= {"mean": estimate.mean, "low": estimate.mean - half}
-            rows.append(
-                row | {"high": estimate.mean + half, "half_width": half, "count": len(mine)}
-            )
-        columns = ["point", *names, "mean", "low", "high", "half_width", "count"]
-        return pd.DataFrame(rows, columns=columns)
+            found = mean_interval(known, confidence)
+            half = np.nan if found.half_width is None else found.half_width
+            row = {"point": point} | {one: settings[one][places[0]] for one in columns}
+            row |= {"mean": found.mean, "low": found.mean - half, "high": found.mean + half}
+            rows.append(row | {"half_width": half, "count": len(known)})
+        names = ["point", *columns, "mean", "low", "high", "half_width", "count"]
+        return pd.DataFrame(rows, columns=names)
 
     def cell(self, point: int, replicate: int = 1) -> Cell:
         """UserError where there is no such one."""
@@ -182,6 +183,16 @@ class Sweep:
     def _repr_html_(self) -> str:
         """In a notebook: the table."""
         return str(self.table._repr_html_())
+
+
+def _places_of(points: "np.ndarray") -> "Iterator[tuple[int, np.ndarray]]":
+    """Each point, in order, and the rows of a table that it has."""
+    import numpy as np
+
+    order = np.argsort(points, kind="stable")
+    distinct, begins = np.unique(points[order], return_index=True)
+    for point, places in zip(distinct, np.split(order, begins[1:]), strict=True):
+        yield int(point), places
 
 
 def load_sweep(place: str | Path) -> Sweep:

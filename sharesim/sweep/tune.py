@@ -3,8 +3,10 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
+import numpy as np
+
+from sharesim.results.frontier import non_dominated
 from sharesim.sweep.asker import Asker, settings_count
 from sharesim.sweep.evaluate import Evaluate, Outcome, Settings, require_figures
 from sharesim.sweep.objective import Question
@@ -177,13 +179,14 @@ def ranked(trials: Sequence[Trial], question: Question) -> list[Trial]:
 
 def front(trials: Sequence[Trial], question: Question) -> list[Trial]:
     """Settings within the limits than which no other is better in all objectives (Pareto)."""
-    best: list[Trial] = []
     kept = ranked(trials, question)
-    scores = [_scores(one, question) for one in kept]
-    for one, score in zip(kept, scores, strict=True):
-        if not any(_dominates(other, score) for other in scores):
-            best.append(one)
-    return best
+    if not kept:
+        return []
+    names = [one.metric.name for one in question.objectives]
+    better = ["high" if one.sign > 0 else "low" for one in question.objectives]
+    values = np.array([[one.mean(name) for name in names] for one in kept])
+    unbeaten = non_dominated(values, better)
+    return [one for one, is_best in zip(kept, unbeaten, strict=True) if is_best]
 
 
 def leaders(trials: Sequence[Trial], question: Question) -> list[Trial]:
@@ -191,11 +194,3 @@ def leaders(trials: Sequence[Trial], question: Question) -> list[Trial]:
     if len(question.objectives) > 1:
         return front(trials, question)
     return ranked(trials, question)[:FINALISTS]
-
-
-def _scores(trial: Trial, question: Question) -> tuple[float, ...]:
-    return tuple(one.sign * trial.mean(one.metric.name) for one in question.objectives)
-
-
-def _dominates(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
-    return one != other and all(a >= b for a, b in zip(one, other, strict=True))

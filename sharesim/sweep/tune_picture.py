@@ -8,7 +8,7 @@ from sharesim.results import style
 from sharesim.sweep.answer import Answer
 from sharesim.sweep.metrics import Metric
 from sharesim.sweep.objective import Constraint
-from sharesim.sweep.tune import Trial, distinct
+from sharesim.sweep.tune import Trial
 from sharesim.sweep.tune_report import plain, with_unit
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def plot_search(answer: Answer) -> "Figure | None":
     Within the limits trials are filled, beyond hollow; the best, or those that no other one beats,
     are marked. Draw within :func:`sharesim.results.style.settings`.
     """
-    tried = [one for one in distinct(answer.trials) if not one.failed]
+    tried = answer.tried
     if not tried:
         return None
     figure, (axes,) = style.stacked_figure([HEIGHT], top=TOP)
@@ -72,8 +72,7 @@ def _across_label(of: Metric | None) -> str:
 
 def _remark(answer: Answer) -> str:
     kept = len(answer.ranked)
-    tried = len([one for one in distinct(answer.trials) if not one.failed])
-    return f"{kept} of {tried} keep the limits" if answer.question.constraints else ""
+    return f"{kept} of {len(answer.tried)} keep the limits" if answer.question.constraints else ""
 
 
 def _cut(axes: "Axes", answer: Answer, tried: list[Trial], across: Metric | None) -> str:
@@ -119,6 +118,16 @@ def _draw_limit(axes: "Axes", limit: Constraint, across: Metric | None, vertical
         axes.axvspan(*((value, high) if limit.upper else (low, value)), color=style.PALE, lw=0)
         axes.axvline(value, color=style.MUTED, linewidth=0.8)
         axes.set_xlim(low, high)
+        axes.annotate(
+            limit.text,
+            (value, 0),
+            (4 if limit.upper else -4, 5),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            ha="left" if limit.upper else "right",
+            color=style.MUTED,
+            fontsize=style.small(),
+        )
     elif limit.metric.name == vertical.name:
         axes.axhline(value, color=style.MUTED, linewidth=0.8)
 

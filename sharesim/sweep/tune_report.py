@@ -90,11 +90,11 @@ def _trade_off(answer: Answer) -> list[str]:
     assert best is not None
     lines = []
     dearer = answer.dearer()
-    more = f"{STEP * 100:.0f} % {_more(answer.question)}"
+    more = f"at least {STEP * 100:.0f} % {_more(answer.question)}"
     if limits and dearer is not None:
-        lines.append(f"{more} would cost {_costs(answer, dearer)}: {_named(answer, dearer)}")
+        lines.append(f"{more} costs {_costs(answer, dearer)}: {_named(answer, dearer)}")
     elif limits:
-        lines.append(f"{more}: no setting tried has that, whatever it may cost")
+        lines.append(f"{more}: no setting tried has that, at whatever cost")
     for limit in limits:
         cheaper = answer.cheaper(limit)
         if cheaper is not None:
@@ -195,7 +195,7 @@ def _table(answer: Answer) -> list[str]:
     question = answer.question
     two = len(question.objectives) > 1
     shown = (answer.front if two else answer.ranked)[:TABLE_ROWS]
-    shown = shown or sorted((t for t in distinct(answer.trials) if not t.failed),
+    shown = shown or sorted(answer.tried,
                             key=answer.excess)[:TABLE_ROWS]  # fmt: skip
     if not shown:
         return []
@@ -253,7 +253,7 @@ def _costs(answer: Answer, trial: Trial) -> str:
     limits = answer.question.constraints
     said = [_said(answer, trial, one.metric) for one in limits]
     gets = _said(answer, trial, answer.question.objectives[0].metric)
-    return f"{', '.join(dict.fromkeys(said))} (for {gets})"
+    return f"{', '.join(dict.fromkeys(said))} ({gets})"
 
 
 def _named(answer: Answer, trial: Trial) -> str:

@@ -15,14 +15,16 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 OPTIONS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--remote-debugging-pipe",
+    "--disable-dev-shm-usage", "--remote-debugging-pipe",
 )  # fmt: skip
 PATIENCE = 60.0
 """Seconds until a browser that does not answer is given up."""
 
 
 def installed() -> str | None:
-    """The program, if there is one."""
+    """The program, if there is one, and the named pipes that it is driven by."""
+    if not hasattr(os, "mkfifo"):
+        return None
     return next((found for name in NAMES if (found := shutil.which(name))), None)
 
 
@@ -78,13 +80,14 @@ class Browser:
         width: int = 1280,
         height: int = 900,
         dark: bool = False,
+        media: str = "",
     ) -> None:
-        """Load a file in a window of that size, in light or dark."""
+        """Load a file in a window of that size, in light or dark, or as it is printed."""
         self.call("Emulation.setScriptExecutionDisabled", value=not javascript)
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height,
                   deviceScaleFactor=1, mobile=width < 500)  # fmt: skip
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.call("Emulation.setEmulatedMedia", features=[scheme])
+        self.call("Emulation.setEmulatedMedia", media=media, features=[scheme])
         self.events = []
         self.call("Page.navigate", url=page.resolve().as_uri())
         self._wait_for("Page.loadEventFired")

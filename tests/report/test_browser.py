@@ -125,6 +125,18 @@ def test_fits_a_phone(browser: Browser, report: Path, run_report: Path) -> None:
         assert browser.evaluate("document.documentElement.scrollWidth") == 360
 
 
+def test_paper(browser: Browser, report: Path) -> None:
+    """Heads of columns are there, buttons are not, and tables are whole."""
+    browser.open(report, media="print")
+    assert browser.evaluate(f"{TABLE}.querySelector('thead').innerText").startswith("Point")
+    hidden = "[...document.querySelectorAll('.above button, .tools, .label button')]"
+    assert browser.evaluate(f"{hidden}.every(one => one.getClientRects().length === 0)")
+    scroll = f"{TABLE}.querySelector('.scroll')"
+    assert browser.evaluate(
+        f"{scroll}.clientHeight >= {scroll}.querySelector('table').clientHeight"
+    )
+
+
 CONTRAST = """
 (selector => {
   const parse = text => text.match(/[\\d.]+/g).map(Number);

@@ -74,11 +74,20 @@ def make_sweep(
         is_failed = at in failed
         (place / (FAILED if is_failed else RUNS) / cell.key).mkdir(parents=True)
         row = {"point": cell.point, "replicate": cell.replicate, "seed": cell.seed}
-        row |= {"key": cell.key, "status": "failed" if is_failed else "done", "error": ""}
+        row |= {
+            "key": cell.key,
+            "status": "failed" if is_failed else "done",
+            "error": "",
+            "model_version": "",
+        }
         row |= {parameter_column(name): value for name, value in cell.settings.items()}
         row |= {} if is_failed else dict(figures(cell.settings, cell.replicate))
         rows.append(row)
     table = pd.DataFrame(rows)
+    for name in points[0]:
+        kinds = {type(one[name]) for one in points}
+        if len(kinds) > 1 and kinds != {int, float}:  # the table of a sweep has these as text
+            table[parameter_column(name)] = table[parameter_column(name)].map(str)
     for name in METRICS:
         if name not in table:
             table[name] = float("nan")

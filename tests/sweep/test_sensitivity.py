@@ -145,6 +145,7 @@ def test_report_and_picture(method: Any) -> None:
     assert lines[3].startswith("a ") and lines[4].startswith("b ")
     assert ("50.0 ± 0 MiB" in lines[3]) == (method == "morris")
     assert ("down" in lines[4]) == (method == "morris")
+    assert "up" not in lines[4]
     with style.settings():
         assert style.figure_bytes(plot_findings(result, plan, SAVED))[:4] == b"\x89PNG"
 

@@ -254,7 +254,7 @@ def test_the_printed_answer() -> None:
         "maximize saved_mib, subject to overhead <= 2%: 8 trials, 8 different settings, 1 failed",
         "--set rate=3100 --set hash=sfh",
         "the limit (overhead <= 2%) binds: 3 better settings break it",
-        "5 % more saved_mib would cost overhead 2.80 % (for saved_mib 106 MiB): trial 6",
+        "at least 5 % more saved_mib costs overhead 2.80 % (saved_mib 106 MiB): trial 6",
         "within 5 % of the best one gets by with overhead 0.900 %: trial 2",
         "the script's own setting: saved_mib 80.0 MiB, overhead 0.400 %",
         "2 replicates of the best",
@@ -433,6 +433,21 @@ def test_the_command_prints_its_answer(done: Path, capsys: Captured) -> None:
     assert f"--set rate={best['rate']} --set write={best['write']}" in text
     assert tune(done, "--json") == 0
     assert json.loads(capsys.readouterr().out) == stored_answer(done)
+
+
+def test_an_interrupted_search_leaves_no_other_answer(
+    done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    shutil.copytree(done / "out", tmp_path / "out")
+    monkeypatch.setattr(SweepEvaluator, "__call__", stop)
+    assert tune(tmp_path, "--quiet", "--update", "--subject-to", "saved_mib > 0") == 130
+    assert not (tmp_path / "out" / "tune.json").exists()
+    monkeypatch.undo()
+    assert tune(tmp_path, "--quiet", "--update", "--subject-to", "saved_mib > 0") == 0
+    assert stored_answer(tmp_path)["question"]["text"].endswith("overhead <= 20% and saved_mib > 0")
 
 
 def test_impossible_limits_are_status_1(tmp_path: Path, capsys: Captured) -> None:
