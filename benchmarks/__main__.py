@@ -23,6 +23,7 @@ BENCHMARKS = {
     "outside": "memory outside the scan list",
     "vcpus": "simulated seconds per second",
     "modes": "exact mode against decoupled",
+    "sweeps": "many runs: what a point costs, two processes, memory, going on",
 }
 RESULTS = Path(__file__).parent / "results.json"
 LIBRARIES = ("sharesim", "simpy", "numpy", "numba", "pyarrow")

@@ -1,7 +1,8 @@
 """The scenarios that are timed."""
 
 from sharesim.spec.images import Segment, Segments
-from sharesim.spec.policies import Cbps
+from sharesim.spec.ksm import Ksm
+from sharesim.spec.policies import Cbps, SharingPolicy
 from sharesim.spec.scenario import VM, Costs, Host, Scenario, Sharing
 from sharesim.spec.units import parse_size
 from sharesim.spec.workloads import Idle, RandomAccess
@@ -65,6 +66,7 @@ def scanning(
     outside: str | None = None,
     busy: bool = False,
     costs: Costs | None = None,
+    policy: SharingPolicy | None = None,
 ) -> Scenario:
     """Guests scanned as fast as the scanner's CPU allows; by default they idle.
 
@@ -79,8 +81,14 @@ def scanning(
         sample_every=f"{milliseconds} ms",
         host=Host(cpus=guests + 1, costs=costs or Costs()),
         vms=vms,
-        sharing=Sharing(policy=Cbps(scan_rate=1_000_000)),
+        sharing=Sharing(policy=policy or Cbps(scan_rate=1_000_000)),
     )
+
+
+def under_ksm(memory: str, milliseconds: int) -> Scenario:
+    """A guest that `ksmd` scans without ever sleeping, faithful trees and all."""
+    ksm = Ksm(pages_to_scan=10_000, sleep_millisecs=0, smart_scan=False)
+    return scanning(memory, milliseconds, policy=ksm)
 
 
 def pages(size: str) -> int:

@@ -33,6 +33,10 @@ def run(quick: bool) -> list[Figure]:
         note = f"guests idle; {timed.counters['merges']} merges"
         name = f"scanning, {title(memory, guests)}"
         figures.append(Figure(name, speed, "pages/s", note=note))
+    for memory in (cases.HOT, "1 GiB"):
+        speed, timed = rate(cases.under_ksm(memory, 4_000 // part), "pages_scanned")
+        note = f"ksmd without sleep; {timed.counters['merges']} merges"
+        figures.append(Figure(f"ksm, {memory}", speed, "pages/s", note=note))
     for memory, guests in MEMORIES:
         figures.append(_busy(memory, guests, part))
     return figures

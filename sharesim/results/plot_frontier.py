@@ -192,6 +192,8 @@ def _draw(axes: "Axes", aims: tuple[Aim, Aim], table: "pandas.DataFrame", best: 
     axes.set(xlim=_limits(aims[0], table), ylim=_limits(aims[1], table))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     for chosen, colour, order in ((~best, style.FAINT, 2), (best, style.BLUE, 4)):
+        if not chosen.any():
+            continue
         bars = np.array([x, left, right, y, lower, upper])[:, chosen & np.isfinite(left + lower)]
         thin: dict[str, Any] = {"color": colour, "linewidth": 0.8, "zorder": order}
         axes.hlines(bars[3], bars[1], bars[2], **thin)

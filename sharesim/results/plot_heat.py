@@ -1,5 +1,6 @@
 """Draws a metric over two parameters of a sweep: a coloured cell for each pair of values."""
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,16 @@ from sharesim.errors import UserError
 from sharesim.results import style
 from sharesim.results.sizes import PAGE, Size, inches_of
 from sharesim.results.style import Floats
-from sharesim.results.sweep_axes import HEADING, Shown, one_panel, shown_as
-from sharesim.results.sweep_points import Levels, Points, Where, counts_words, value_words
+from sharesim.results.sweep_axes import (
+    HEADING,
+    Shown,
+    one_panel,
+    place_slots,
+    shown_as,
+    tick_inches,
+    tick_words,
+)
+from sharesim.results.sweep_points import Levels, Points, Where, counts_words
 from sharesim.results.titled import Head
 from sharesim.sweep.metrics import Metric
 from sharesim.sweep.sweep import Sweep
@@ -22,6 +31,10 @@ if TYPE_CHECKING:
 
 LEAST_FILLED = 1 / 3
 """Share of cells with a value below which the parameters were not crossed."""
+SCALE = 0.75
+"""Inches right of the panel for the scale of colours."""
+LEAST_TICK = 0.14
+"""Inches of height that the name of a row needs."""
 LEAST_SIGNED = 0.1
 """Smaller part of a range around zero from which on its two sides have colours of their own."""
 
@@ -61,8 +74,10 @@ def plot_heat(
         head = Head(size, points.title if title is None else title, remarks, below=HEADING)
         slots = max(min(0.36 * len(along.values), 4.2), 1.2)
         letters = style.small()
-        left = max(inches_of(value_words(one), letters) for one in along.values) + 0.45
-        figure, axes = one_panel(size, head.inches, slots, across.label, left=left, right=0.75)
+        left = max(inches_of(word, letters) for word in tick_words(along)) + 0.45
+        turned = tick_inches(across, size.width - left - SCALE) - tick_inches(along, math.inf)
+        figure, axes = one_panel(size, head.inches, slots, across.label, left=left, right=SCALE,
+                                 foot=turned)  # fmt: skip
         style.heading(axes, cells.shown.both)
         _draw(axes, cells, found)
         _place(axes, across, along)
@@ -198,15 +213,10 @@ def _draw_scale(axes: "Axes", colours: "Colormap", norm: "Normalize") -> None:
 
 def _place(axes: "Axes", across: Levels, along: Levels) -> None:
     letters = style.small()
-    words = [style.shortened(value_words(value), 14) for value in across.values]
-    slot = style.inches(axes)[0] / len(words) - 0.06
-    widest = max(inches_of(word, letters) for word in words)
-    step = 1 if widest <= slot else int(np.ceil(widest / (slot + 0.06))) if across.is_numeric else 1
-    turned = widest > slot and not across.is_numeric
-    axes.set_xticks(range(0, len(words), step), words[::step], rotation=30 if turned else 0,
-                    ha="right" if turned else "center", rotation_mode="anchor")  # fmt: skip
-    names = [style.shortened(value_words(value), 14) for value in along.values]
-    axes.set_yticks(range(len(names)), names)
+    place_slots(axes, across)
+    names = tick_words(along)
+    step = math.ceil(len(names) * LEAST_TICK / style.inches(axes)[1])
+    axes.set_yticks(range(0, len(names), step), names[::step])
     fits = inches_of(along.label, letters) < style.inches(axes)[1]
     axes.set_ylabel(along.label if fits else along.name)
     left = axes.get_position().x0 / axes.get_position().width  # in widths of the panel

@@ -1,5 +1,6 @@
 """Axes of the pictures of sweeps: panels, parameters as axes, metrics in units that read well."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,7 @@ def sweep_grid(
     width = (room - BETWEEN * (columns - 1)) / columns
     usual = (2.3 if rows == 1 else 1.7) * (0.8 if size.is_narrow else 1.0)
     name = balanced(x.label, size.text, room + 0.3)
-    below = _tick_inches(x, width) + (name.count("\n") + 1) * 1.35 * size.text / 72 + 0.06
+    below = tick_inches(x, width) + (name.count("\n") + 1) * 1.35 * size.text / 72 + 0.06
     around = top + below + (heading + 0.08) * (rows - 1)
     height = size.stretch([usual] * rows, around) * usual
     total = around + height * rows
@@ -202,20 +203,21 @@ def places_of(
     return places + min(0.12, 0.6 / count) * (at - (count - 1) / 2), rows
 
 
-def _tick_inches(x: Levels, width: float) -> float:
+def tick_inches(levels: Levels, width: float) -> float:
     """Height of the ticks below panels that are ``width`` inches wide."""
-    if x.is_numeric or not _is_crowded(x, width):
+    if levels.is_numeric or not _is_crowded(levels, width):
         return 0.24
-    return 0.24 + 0.5 * max(inches_of(word, style.small()) for word in _tick_words(x))
+    return 0.24 + 0.5 * max(inches_of(word, style.small()) for word in tick_words(levels))
 
 
-def _tick_words(levels: Levels) -> list[str]:
+def tick_words(levels: Levels) -> list[str]:
+    """The values of a parameter as ticks of an axis."""
     return [style.shortened(value_words(value), 14) for value in levels.values]
 
 
 def _is_crowded(levels: Levels, width: float) -> bool:
     """Whether words below an axis would touch if they were level."""
-    words = _tick_words(levels)
+    words = tick_words(levels)
     slot = width / len(words) - 0.08
     return any(inches_of(word, style.small()) > slot for word in words)
 
@@ -226,10 +228,21 @@ def place_parameter(axes: "Axes", levels: Levels) -> None:
     axes.grid(levels.is_numeric, axis="x", which="major")
     if levels.is_numeric:
         return _place_numbers(axes, levels, width)
+    place_slots(axes, levels)
+
+
+def place_slots(axes: "Axes", levels: Levels) -> None:
+    """A place of its own for each value: 0, 1, ...; where their words would touch they are turned,
+    and of numbers some are left out."""
+    words = tick_words(levels)
+    width = style.inches(axes)[0]
     crowded = _is_crowded(levels, width)
-    axes.set_xticks(range(len(levels.values)), _tick_words(levels), rotation=30 if crowded else 0,
-                    ha="right" if crowded else "center", rotation_mode="anchor")  # fmt: skip
-    axes.set_xlim(-0.5, len(levels.values) - 0.5)
+    turned = crowded and not levels.is_numeric
+    widest = max(inches_of(word, style.small()) for word in words) + 0.08
+    step = math.ceil(widest * len(words) / width) if crowded and not turned else 1
+    axes.set_xticks(range(0, len(words), step), words[::step], rotation=30 if turned else 0,
+                    ha="right" if turned else "center", rotation_mode="anchor")  # fmt: skip
+    axes.set_xlim(-0.5, len(words) - 0.5)
 
 
 def _place_numbers(axes: "Axes", levels: Levels, width: float) -> None:
@@ -253,7 +266,8 @@ def _place_numbers(axes: "Axes", levels: Levels, width: float) -> None:
 
 def fitting_ticks(levels: Levels, inches: float, letters: float) -> list[float] | None:
     """The values themselves if their numbers fit beside one another, at ``inches`` for a unit (or
-    a decade) of the axis; else whole decades, or None: the axis knows best."""
+    a decade) of the axis; else whole decades, or as many of the values as fit; None for an axis
+    without decades, which finds round numbers itself."""
     if _fit(levels.values, levels.is_log, inches, letters):
         return [float(value) for value in levels.values]
     if not levels.is_log:
@@ -263,7 +277,11 @@ def fitting_ticks(levels: Levels, inches: float, letters: float) -> list[float] 
     for step in (1, 2, 3):
         if len(decades[::step]) >= 2 and _fit(decades[::step], True, inches, letters):
             return decades[::step]
-    return None
+    chosen = [float(levels.values[0])]
+    for value in levels.values[1:]:
+        if _fit([chosen[-1], value], True, inches, letters):
+            chosen.append(float(value))
+    return chosen
 
 
 def _fit(values: Sequence[Any], is_log: bool, inches: float, letters: float) -> bool:

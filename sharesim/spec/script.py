@@ -262,6 +262,8 @@ def _below(module: ModuleType | None, roots: Sequence[Path]) -> str | None:
     file = getattr(module, "__file__", None)
     if not isinstance(file, str) or not file.endswith(".py") or module is None:
         return None
+    if module.__name__ == "__main__":  # the program itself, also where it lies beside a script
+        return None
     parts = module.__name__.split(".")
     path = Path(file)
     inside = Path(*parts, "__init__.py") if path.name == "__init__.py" else Path(*parts)

@@ -231,7 +231,7 @@ class DaskPool:
             with contextlib.suppress(Exception):  # the connection; seen by its status in a moment
                 self._threads = self._count_threads()
             lonely = 0 if self._threads else lonely + 1
-            if lonely == _LONELY_S // _LOOK_EVERY_S:
+            if lonely == _LONELY_S // _LOOK_EVERY_S and self.address != LOCAL:
                 print(f"sharesim: no workers at {self.address} yet; waiting", file=sys.stderr)
             with self._lock:
                 self._hand_out()

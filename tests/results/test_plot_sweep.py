@@ -135,6 +135,25 @@ def test_a_failed_replicate_is_left_out_of_its_point_only(tmp_path: Path) -> Non
     assert "left out: 1 failed of 12 runs" in words(figure)
 
 
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ((100, 1000, 10_000), ["100", "1,000", "10,000"]),
+        ((10, 20, 40, 80, 100, 110, 120, 1000, 2000), ["10", "100", "1,000"]),
+        ((2, 8, 13, 15, 19, 20, 21, 22, 23, 24), ["2", "8", "13", "19", "24"]),
+    ],
+)
+def test_ticks_of_a_log_axis_are_values_or_decades_that_fit(
+    tmp_path: Path, values: tuple[int, ...], expected: list[str]
+) -> None:
+    figure = plot_sweep(make_sweep(tmp_path / "s", grid(scan_rate=values)), size=COLUMN)
+    figure.draw_without_rendering()
+    axis = figure.axes[0].xaxis
+    shown = [label.get_text() for label in axis.get_ticklabels(which="both")]
+    assert [text for text in shown if text][: len(expected)] == expected
+    assert not any("$" in text for text in shown)
+
+
 def test_words_as_x_are_dots_side_by_side(tmp_path: Path) -> None:
     points = grid(order=("linear", "random", "backwards and forwards"), vms=(2, 4))
     figure = plot_sweep(make_sweep(tmp_path / "s", points), "order", color="vms")
@@ -258,6 +277,35 @@ def test_parameters_that_were_not_crossed_are_no_map(tmp_path: Path) -> None:
     points = [{"scan_rate": 100 * at, "vms": at} for at in range(1, 9)]
     with pytest.raises(UserError, match="not crossed: there are figures for 8 of 64 pairs"):
         plot_heat(make_sweep(tmp_path / "s", points), "saved")
+
+
+def test_long_words_below_cells_stay_in_the_picture(tmp_path: Path) -> None:
+    kinds = ("in order", "anything but in order", "from both ends")
+    sweep = make_sweep(tmp_path / "s", grid(order=kinds, vms=(2, 4)))
+    figure = plot_heat(sweep, "saved", "order", "vms", size=COLUMN)
+    figure.draw_without_rendering()
+    assert figure.get_tightbbox().y0 >= 0
+
+
+@pytest.mark.parametrize("value", [0.0, 0.03, -2.0, 5e12])
+def test_equal_figures_are_drawn_inside_their_panel(tmp_path: Path, value: float) -> None:
+    sweep = make_sweep(
+        tmp_path / "s", grid(scan_rate=RATES, vms=(2, 4)),
+        figures=lambda settings, replicate: {"counters.same": value, "overhead": value},
+    )  # fmt: skip
+    low, high = plot_sweep(sweep, y=["counters.same"]).axes[0].get_ylim()
+    ((_, y), _) = lines_of(plot_sweep(sweep, y=["counters.same"]).axes[0])
+    assert low <= y[0] < high
+    assert plot_frontier(sweep, "counters.same:high", "overhead")
+    assert plot_heat(sweep, "overhead")
+
+
+def test_no_complete_mean_is_a_user_error(tmp_path: Path) -> None:
+    points = grid(scan_rate=RATES, vms=(2, 4), order=("linear", "random"))
+    missing = [(point, 1) for point in range(2, 17, 2)]
+    sweep = make_sweep(tmp_path / "s", points, replicates=1, missing=missing)
+    with pytest.raises(UserError, match="no mean of overhead has all the runs that it needs"):
+        plot_sweep(sweep, "scan_rate", color="vms", size=COLUMN)
 
 
 # --- all of them ----------------------------------------------------------------------------
