@@ -26,7 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("folder", metavar="FOLDER", help="the --out folder of a run or a sweep")
     run = parser.add_argument_group("of a run").add_argument
     run("--view", metavar="NAME",
-        help="overview (default), memory by kind, or time: what the vCPUs' went to")  # fmt: skip
+        help="overview (default), memory: by kind, or time: what it was spent on")  # fmt: skip
     run("--metric", action="append", metavar="NAME", dest="metrics",
         help="draw this column of the timeline, not the overview; may be repeated")  # fmt: skip
     run("--vm", action="append", metavar="NAME", dest="vms",

@@ -1,8 +1,6 @@
 """``sharesim report``: writes a sweep or a run as one HTML file."""
 
 import argparse
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,15 +37,12 @@ def write_report(folder: Path, place: Path, title: str = "") -> Path:
     Raises UserError for what is neither, and for a place that cannot be written.
     """
     from sharesim.report.page import render
+    from sharesim.results.files import write_whole
 
     content = render(_page(folder, title)).encode("utf-8", "replace")
-    beside = place.with_name(f".{place.name}.{os.getpid()}.part")
     try:
-        beside.write_bytes(content)
-        os.replace(beside, place)
+        write_whole(place, content)
     except OSError as error:
-        with suppress(OSError):
-            beside.unlink()
         raise UserError(f"--out {place}: cannot be written: {error.strerror}") from None
     return place
 

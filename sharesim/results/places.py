@@ -50,8 +50,9 @@ def place_labels(
     page = np.array([[0.0, 0.0, *inside]])
     for anchor, size in zip(anchors, sizes, strict=True):
         boxes, far = _places_near(anchor, size, towards, distances)
-        bad = size[0] * size[1] - _overlaps(boxes, page) + _overlaps(boxes, taken)
-        chosen = boxes[np.argmin(OVERLAP * bad + CROSSING * _crossed(anchor, boxes, taken) + far)]
+        near = _within(taken, np.append(boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)))
+        bad = size[0] * size[1] - _overlaps(boxes, page) + _overlaps(boxes, near)
+        chosen = boxes[np.argmin(OVERLAP * bad + CROSSING * _crossed(anchor, boxes, near) + far)]
         taken = np.vstack([taken, chosen])
         places.append((float(chosen[0]), float(chosen[1])))
     return places
@@ -69,6 +70,12 @@ def _places_near(
     lower = anchor[1] + distance * np.sin(angle) - size[1] * (1 - np.sin(angle)) / 2
     boxes = np.column_stack([left, lower, left + size[0], lower + size[1]])
     return boxes, distance * (1 + np.abs(turn) / np.pi)
+
+
+def _within(boxes: Rectangles, around: NDArray[np.float64]) -> Rectangles:
+    """Those boxes that reach into a rectangle."""
+    inside = (boxes[:, 2:] > around[:2]) & (boxes[:, :2] < around[2:])
+    return boxes[inside.all(axis=1)]
 
 
 def _overlaps(boxes: Rectangles, others: Rectangles) -> NDArray[np.float64]:

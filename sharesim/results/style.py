@@ -1,8 +1,7 @@
 """The look of sharesim's pictures: colours, units, direct labels, deterministic files."""
 
-import os
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sharesim.errors import UserError, nearest
+from sharesim.results.files import write_whole
 from sharesim.results.places import spread
 from sharesim.results.sizes import SCREEN, Size, inches_of, wrapped
 
@@ -378,12 +378,8 @@ def save_timeline(figure: "Figure", path: str | Path, format: str | None = None)
     if kind not in FORMATS:
         raise UserError(f"no picture format '{kind}'{nearest(kind, FORMATS)}")
     content = figure_bytes(figure, kind)
-    beside = place.with_name(f".{place.name}.{os.getpid()}.part")
     try:
-        beside.write_bytes(content)
-        os.replace(beside, place)
+        write_whole(place, content)
     except OSError as error:
-        with suppress(OSError):
-            beside.unlink()
         raise UserError(f"the picture {place} cannot be written: {error.strerror}") from None
     return place

@@ -180,15 +180,26 @@ class Points:
         """
         columns = [self.sweep.column(name) for name in by]
         asked = self._asked_points(by)
-        rows = []
-        for key, group in self.table.groupby(columns, sort=False, dropna=True):
-            points = asked[tuple(self._key(*pair) for pair in zip(by, key, strict=True))]
-            row: dict[str, Any] = dict(zip(columns, key, strict=True))
-            for one in metrics:
-                row |= self._estimate(one, group, points)
-            rows.append(row)
-        self._require_means(rows, metrics)
-        return _frame(rows, columns)
+        rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for one in metrics:
+            for key, replicates in self._replicates(one, columns).items():
+                points = asked[tuple(self._key(*pair) for pair in zip(by, key, strict=True))]
+                row = rows.setdefault(key, dict(zip(columns, key, strict=True)))
+                row |= self._estimate(one, replicates, points)
+        self._require_means(list(rows.values()), metrics)
+        return _frame(list(rows.values()), columns)
+
+    def _replicates(
+        self, metric: Metric, columns: list[str]
+    ) -> dict[tuple[Any, ...], list[tuple[float, int]]]:
+        """Of each setting its replicates: their mean, and from how many points it is."""
+        values = self._values[metric.name][self.table.index]
+        known = self.table[[*columns, "replicate"]].assign(**{"metric value": values})
+        groups = known.groupby([*columns, "replicate"], sort=False)["metric value"]
+        found: dict[tuple[Any, ...], list[tuple[float, int]]] = {}
+        for row in groups.agg(["mean", "count"]).itertuples():
+            found.setdefault(tuple(row[0][:-1]), []).append((float(row[1]), int(row[2])))
+        return found
 
     def _require_means(self, rows: list[dict[str, Any]], metrics: Sequence[Metric]) -> None:
         for one in metrics:
@@ -206,16 +217,15 @@ class Points:
             for settings in points.values()
         )
 
-    def _estimate(self, metric: Metric, group: "pandas.DataFrame", points: int) -> dict[str, Any]:
+    def _estimate(
+        self, metric: Metric, replicates: list[tuple[float, int]], points: int
+    ) -> dict[str, Any]:
         from sharesim.statistics import mean_interval
 
-        known = group.assign(value=self._values[metric.name][group.index])
-        known = known[np.isfinite(known["value"])]
-        replicates = known.groupby("replicate")["value"].agg(["mean", "count"])
-        whole = replicates.loc[replicates["count"] == points, "mean"].to_numpy(float)
+        whole = [mean for mean, count in replicates if count == points]
         names = [metric.name, *(f"{metric.name}.{part}" for part in ("low", "high", "count"))]
-        if not len(whole):
-            self.incomplete += len(known) > 0
+        if not whole:
+            self.incomplete += any(count for _, count in replicates)
             return dict(zip(names, (np.nan, np.nan, np.nan, 0), strict=True))
         estimate = mean_interval(whole)
         low = np.nan if estimate.low is None else estimate.low

@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sharesim.results.cells import aligned, duration, quantity
 from sharesim.spec.units import PAGE_BYTES
 
 Table = tuple[str, list[str], list[list[str]]]
@@ -88,7 +89,7 @@ def _heading(summary: Mapping[str, Any]) -> str:
     paging = f"{summary['paging']} paging" + (f" ({parameters})" if parameters else "")
     mode = summary["mode"]
     if mode == "decoupled":
-        mode += f" (quantum {_time(summary['sync_quantum_ns'])})"
+        mode += f" (quantum {duration(summary['sync_quantum_ns'])})"
     return (
         f"{summary['scenario']}, seed {summary['seed']}: {_seconds(summary['duration_ns'])},"
         f" {paging}, {shared}, {mode}"
@@ -246,10 +247,10 @@ def _scanner(scanner: Mapping[str, Any] | None) -> Table | None:
     share = scanner["cpu_share"]
     row = [
         f"{scanner['policy']} ({scanner['placement']})",
-        _number(scanner["requested_rate"]),
-        _number(scanner["achieved_rate"]),
+        quantity(scanner["requested_rate"]),
+        quantity(scanner["achieved_rate"]),
         "-" if share is None else f"{100 * share:.3g}",
-        _number(scanner["ns_per_page"]),
+        quantity(scanner["ns_per_page"]),
         f"{scanner['passes']:,}",
         f"{scanner['pages_hashed']:,}",
         f"{scanner['overruns']:,}",
@@ -301,10 +302,10 @@ def _throughput(summary: Mapping[str, Any]) -> Table | None:
 
     def cells(guest: Mapping[str, Any], rate: float | None) -> list[str]:
         overhead = guest["overhead"]
-        row = [_number(rate)]
+        row = [quantity(rate)]
         if compared:
             row += [_loss(overhead.get(key)) for key in ("sharing", "paging", "total")]
-        row.append(_time(guest["cpu_ns_per_operation"]))
+        row.append(duration(guest["cpu_ns_per_operation"]))
         return row + ([_loss(overhead.get("cpu_per_operation"))] if compared else [])
 
     rows = _lines(
@@ -330,11 +331,11 @@ def _lateness(summary: Mapping[str, Any]) -> Table | None:
 
     def cells(name: str) -> list[str]:
         guest = everyone[name]
-        row = [_number(guest["throughput_per_s"]), _time(guest["lateness_ns_per_operation"])]
+        row = [quantity(guest["throughput_per_s"]), duration(guest["lateness_ns_per_operation"])]
         if compared:
             late = guest["overhead"].get("lateness_ns", {})
-            row += [_time(late.get("without")), _later(late)]
-        row.append(_time(guest["cpu_ns_per_operation"]))
+            row += [duration(late.get("without")), _later(late)]
+        row.append(duration(guest["cpu_ns_per_operation"]))
         return row + ([_loss(guest["overhead"].get("cpu_per_operation"))] if compared else [])
 
     title = "Lateness of paced guests, mean per operation"
@@ -366,7 +367,7 @@ def _latency(summary: Mapping[str, Any], guests: Shown) -> Table | None:
     def cells(name: str) -> list[str]:
         known = everyone[name]["latency"]
         return [
-            f"{_time(known[kind]['p50_ns'])} / {_time(known[kind]['p99_ns'])}"
+            f"{duration(known[kind]['p50_ns'])} / {duration(known[kind]['p99_ns'])}"
             if kind in known
             else "-"
             for kind in kinds
@@ -396,9 +397,11 @@ def _later(late: Mapping[str, Any]) -> str:
     if late.get("difference") is None:
         return "-"
     if late.get("half_width") is None:
-        return f"{_time(late['difference'])} ± ?"
-    half = _time(late["half_width"])
-    return f"{_time(late['difference'])} ± {half}" if late["distinguishable"] else f"n.d. ± {half}"
+        return f"{duration(late['difference'])} ± ?"
+    half = duration(late["half_width"])
+    return (
+        f"{duration(late['difference'])} ± {half}" if late["distinguishable"] else f"n.d. ± {half}"
+    )
 
 
 def _ratio(value: float, measure: float, *, unit: bool = True) -> str:
@@ -428,35 +431,11 @@ def _mib(pages: int | None) -> str:
     return "-" if pages is None else f"{pages * PAGE_BYTES / 2**20:,.2f}"
 
 
-def _number(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:,.0f}" if abs(value) >= 1000 or value == 0 else f"{value:.3g}"
-
-
-def _time(nanoseconds: float | None) -> str:
-    """Three digits in the unit that suits."""
-    if nanoseconds is None:
-        return "-"
-    for unit, size in (("s", 1e9), ("ms", 1e6), ("us", 1e3)):
-        if abs(nanoseconds) >= size:
-            scaled = nanoseconds / size
-            return f"{scaled:,.0f} {unit}" if abs(scaled) >= 100 else f"{scaled:.3g} {unit}"
-    return f"{nanoseconds:.3g} ns"
-
-
 def _seconds(nanoseconds: int) -> str:
     return f"{nanoseconds / 1e9:.4g} s"
 
 
 def _set(table: Table) -> str:
-    """Aligned: names to the left, figures to the right."""
+    """A table under its title."""
     title, header, rows = table
-    lines = [header, *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    text = [title]
-    for line in lines:
-        cells = [line[0].ljust(widths[0])]
-        cells += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
-        text.append(("  " + "  ".join(cells)).rstrip())
-    return "\n".join(text)
+    return "\n".join([title, *aligned([header, *rows])])

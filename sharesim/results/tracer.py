@@ -57,7 +57,9 @@ class Tracer:
         self._names = [vm.name for vm in engine.scenario.vms]
         self._writer = TraceWriter(path)
         self._pending: list[_Slice] = []
-        self._flushed_at = 0
+        self._flushed_at = self._sampled_at = 0
+        self._under_way: dict[int, tuple[str, int]] = {}
+        """What the scanner is at, by track: name and begin."""
         self._counters: dict[tuple[str, str], int] = {}
         self._last: dict[int, int] = {}
         """Where the last slice of each track of events ends: no two overlap."""
@@ -142,12 +144,20 @@ class Tracer:
 
         def seen_batch(budget: int) -> Generator[Any, Any, None]:
             begin = int(self.engine.env.now)
-            yield from batch(budget)
+            self._under_way[track] = ("batch", begin)
+            try:
+                yield from batch(budget)
+            finally:
+                del self._under_way[track]
             self._add(track, "batch", begin, int(self.engine.env.now), pages=budget)
 
         def seen_wait(cpu: Any) -> Generator[Any, Any, None]:
             begin = int(self.engine.env.now)
-            yield from wait(cpu)
+            self._under_way[waits] = ("waits for a CPU", begin)
+            try:
+                yield from wait(cpu)
+            finally:
+                del self._under_way[waits]
             self._add(waits, "waits for a CPU", begin, int(self.engine.env.now))
 
         waits = self._writer.track("scanner: waits", process, 2)
@@ -196,8 +206,9 @@ class Tracer:
             if value is not None:
                 scale = PAGE if column in (*HOST_COUNTERS, *VM_COUNTERS) else 1
                 self._writer.count(track, time, int(value) * scale)
-        if time > self._flushed_at:
-            self._flush(time)
+        self._sampled_at = time
+        if self._flushed_at < time < self.engine.scenario.duration:
+            self._flush(time)  # the last stretch is for close, with what is still under way then
 
     def _flush(self, time: int) -> None:
         """Write what is pending, thinned to this stretch's share of what may still be written."""
@@ -217,7 +228,9 @@ class Tracer:
 
     def close(self) -> None:
         """End what is still under way, say what was left out, and finish the file."""
-        end = self._flushed_at
+        end = self._sampled_at
+        for track, (name, begin) in self._under_way.items():
+            self._add(track, name, begin, end)
         for vcpu in self.engine.vcpus:
             if vcpu.stopped is None:
                 self._end_state(vcpu, self._states[vcpu.name], end)

@@ -58,7 +58,7 @@ class DaskPool:
         self._suspects: deque[_Call] = deque()
         self._under_way: dict[_Call, Future[Any]] = {}
         self._lost: ExecutorLost | None = None
-        self._closing = False
+        self._closing = self._ended = False
         self._wake = threading.Event()
         with contextlib.ExitStack() as exits:
             exits.enter_context(_quiet())
@@ -92,19 +92,19 @@ class DaskPool:
         return call.future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """As of an executor. With ``cancel_futures`` the scheduler forgets the calls; a worker that
-        is in the middle of one makes it to its end, unless the cluster is this one's own."""
+        """As of an executor; the calls of one that is not waited for are given up, too. A worker
+        in the middle of a call makes it to its end, unless the cluster is this one's own."""
         with self._lock:
             self._closing = True
-            under_way = list(self._under_way.values())
-            if cancel_futures:
-                self._settle_all(WorkerDied("stopped"))
-        if cancel_futures:
-            for future in under_way:
-                future.cancel()
-        elif wait:
+        if wait and not cancel_futures:
             while self._under_way or self._waiting or self._suspects:
                 time.sleep(_LOOK_EVERY_S / 10)
+        with self._lock:
+            self._ended = True
+            under_way = list(self._under_way.values())
+            self._settle_all(WorkerDied("stopped"))
+        for future in under_way:
+            future.cancel()
         self._wake.set()
         self._watch.join(_CLOSE_S)
         with contextlib.suppress(Exception):  # it may be gone: then there is nothing to close
@@ -208,7 +208,7 @@ class DaskPool:
 
     def _lose(self) -> None:
         with self._lock:
-            if self._lost is None and not self._closing:
+            if self._lost is None and not self._ended:
                 self._lost = ExecutorLost(
                     f"the Dask scheduler at {self.address} is gone, or cannot be reached any more"
                 )
@@ -225,7 +225,7 @@ class DaskPool:
 
     def _look_after(self) -> None:
         lonely = 0
-        while not self._closing and self._lost is None:
+        while not self._ended and self._lost is None:
             if self._client.status != "running":
                 return self._lose()
             with contextlib.suppress(Exception):  # the connection; seen by its status in a moment

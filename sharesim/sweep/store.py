@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sharesim.errors import UserError
+from sharesim.results.files import write_whole
 from sharesim.results.folder import Folder, disk_errors, json_text, process_runs
 from sharesim.results.load import SCENARIO_FILE, SUMMARY_FILE, TIMELINE_FILE
 from sharesim.results.part import Measured
@@ -162,18 +163,9 @@ class Store:
     def replace_file(self, name: str, content: bytes) -> None:
         """Write a file beside its place and rename it."""
         path = self.place / name
-        beside = path.with_name(f".{path.name}.{os.getpid()}.part")
         with disk_errors(self.place):
             path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with open(beside, "wb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(beside, path)
-            finally:
-                with suppress(OSError):
-                    beside.unlink(missing_ok=True)
+            write_whole(path, content)
 
     # One driver at a time
 
