@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import Figure, at_least, at_most, build, median
+from benchmarks.measure import Figure, at_least, at_most, median
 from benchmarks.memory import _status
 from benchmarks.processes import python, time_command
 from benchmarks.startup import command
+from sharesim.simulate import Simulation
 from sharesim.spec.script import load_target
 from sharesim.sweep import executors
 from sharesim.sweep.executors import Executor
@@ -97,7 +98,7 @@ def _beyond_the_run(executor: Callable[[], Executor], count: int) -> float:
 def _bare_run(sweep: Session, cell: Cell) -> float:
     scenario = sweep.builder.scenario(cell.settings, cell.replicate)
     before = time.perf_counter()
-    build(scenario).run()
+    Simulation(scenario).run()
     return time.perf_counter() - before
 
 
@@ -174,8 +175,7 @@ def fill(place: Path, count: int) -> None:
             folder.mkdir()
             for name in ("summary.json", "timeline.parquet"):
                 (folder / name).hardlink_to(first / name)
-        sweep.store.write_cells(sweep.plan.cells)
-        (place / "table.parquet").unlink(missing_ok=True)
+    (place / "table.parquet").unlink()
 
 
 if __name__ == "__main__":

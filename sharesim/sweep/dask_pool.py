@@ -119,10 +119,10 @@ class DaskPool:
                 self._dask.LocalCluster(
                     n_workers=jobs,
                     threads_per_worker=1,
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",  # of /metrics: any port that is free
                     memory_limit=None,
                     silence_logs=logging.CRITICAL,
-                    scheduler_kwargs={"allowed_failures": 1},
+                    scheduler_kwargs={"allowed_failures": 1, "dashboard": False},
                 )
             )
         try:

@@ -84,6 +84,11 @@ class Driver:
             self._executor = self._maker()
         return self._executor
 
+    @property
+    def settled(self) -> int:
+        """How many results and failures are known."""
+        return len(self._done[RUNS]) + len(self._failed)
+
     def is_settled(self, cell: Cell) -> bool:
         """Whether nothing is to be done for a cell, be it that it failed."""
         return not cell.key or cell.key in self._done[RUNS] or cell.key in self._failed

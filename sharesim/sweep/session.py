@@ -78,6 +78,8 @@ class Session:
         self._tell = tell or (lambda text: print(f"sharesim: {text}", file=sys.stderr))
         self._cold = cold
         self._share: list[Cell] | None = None
+        self._table_of: tuple[int, int] | None = None
+        """How many cells and results the table was made of that is there now."""
         self._exits = ExitStack()
         self._workers = self._exits.enter_context(ExitStack())
         self.is_open = False
@@ -150,9 +152,13 @@ class Session:
 
     def update_table(self) -> list[Cell]:
         """Bring the table up to what is in the store; returns cells whose results are damaged."""
+        state = (self.plan.count, self.driver.settled)
+        if state == self._table_of:
+            return []
         damaged = update_table(self.store, self.plan.cells)
         for cell in damaged:
             self.driver.forget(cell.key)
+        self._table_of = None if damaged else state
         return damaged
 
     def note_axes(self, manifest: Manifest) -> None:
