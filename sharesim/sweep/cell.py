@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Any, Literal
 
-from sharesim.errors import ModelError, UserError
+from sharesim.errors import UserError
 from sharesim.resolve import resolve
 from sharesim.results.folder import DiskError, Folder
 from sharesim.results.load import SCENARIO_FILE, SUMMARY_FILE
@@ -22,7 +22,11 @@ from sharesim.spec.script import find_code_in
 from sharesim.sweep.store import CODE, PAIRS, PART_FILE, RUNS, Store
 from sharesim.version import MODEL_VERSION
 
-Outcome = Literal["done", "failed"]
+Outcome = Literal["done", "failed", "unpaired"]
+
+
+class UnpairedError(Exception):
+    """A pair that a run is compared with is not in the store, or damaged."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +57,8 @@ class Job:
 def run_cell(place: str, text: str) -> Outcome:
     """Make a run and store it, or store why it failed.
 
-    Raises DiskError where nothing can be stored, and KeyboardInterrupt: then nothing is known of
-    the run and it is still to be made.
+    ``"unpaired"`` tells that a pair has to be made first. Raises DiskError where nothing can be
+    stored, and KeyboardInterrupt: then nothing is known of the run and it is still to be made.
     """
     job, store = Job(**json.loads(text)), Store(place)
     if not store.exists():
@@ -69,6 +73,8 @@ def run_cell(place: str, text: str) -> Outcome:
         return "done"
     except DiskError:
         raise
+    except UnpairedError:
+        return "unpaired"
     except Exception as error:  # the user's code may raise anything; the sweep goes on
         store.write_failure(job.key, failure(error, job.name))
         return "failed"
@@ -142,6 +148,7 @@ def _pairs(job: Job, store: Store) -> tuple[dict[str, Measured], dict[str, str]]
             continue
         why = store.read_failure(key)
         if why is None:
-            raise ModelError(f"{job.name}: its pair {label} ({key}) is not in {store.place}")
+            store.discard(PAIRS, key)
+            raise UnpairedError(key)
         failed[label] = str(why["message"])
     return found, failed

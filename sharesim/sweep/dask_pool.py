@@ -251,7 +251,8 @@ def _untied(error: BaseException | None) -> BaseException | None:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Dask's remarks on lost workers and connections do not concern the user; ours do."""
-    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client")]
+    names = ("distributed", "distributed.client", "tornado.application")
+    loggers = [logging.getLogger(name) for name in names]
     before = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)

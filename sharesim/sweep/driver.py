@@ -185,12 +185,22 @@ class Driver:
             outcome = self._give_up(task, error)
         except CancelledError:
             return queue.again(task)
+        if outcome == "unpaired":
+            return self._pair_again(task, queue)
         kind = RUNS if task.label == "with sharing" else PAIRS
         (self._done[kind] if outcome == "done" else self._failed).add(task.key)
         queue.settled(task.key)
         if kind == RUNS and self.progress is not None:
             for cell in self._alike[task.key]:
                 self.progress.settled(cell, outcome)
+
+    def _pair_again(self, task: _Task, queue: "_Queue") -> None:
+        """A pair turned out to be damaged, or was removed: make it, and the run after it."""
+        self._done[PAIRS] = self.store.keys(PAIRS)
+        for label, key in task.cell.pairs.items():
+            if not self._pair_settled(key):
+                queue.again(_Task(key, label, task.cell))
+        queue.again(task)
 
     def _give_up(self, task: _Task, error: WorkerDied) -> str:
         told = UserError(

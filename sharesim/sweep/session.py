@@ -157,6 +157,7 @@ class Session:
             return []
         damaged = update_table(self.store, self.plan.cells)
         for cell in damaged:
+            self.store.discard(RUNS, cell.key)
             self.driver.forget(cell.key)
         self._table_of = None if damaged else state
         return damaged

@@ -104,25 +104,26 @@ class Store:
         return {name.partition(".")[0] for name in names if not name.startswith(".")}
 
     def read_summary(self, key: str) -> dict[str, Any] | None:
-        """The summary of a finished run; None, and the run forgotten, where it is damaged."""
+        """The summary of a finished run; None where it is damaged."""
         folder = self.run_folder(key)
         try:
             summary = json.loads((folder / SUMMARY_FILE).read_bytes())
-            if not isinstance(summary, dict) or not _ends_well(folder / TIMELINE_FILE):
-                raise ValueError
+            whole = isinstance(summary, dict) and _ends_well(folder / TIMELINE_FILE)
         except (OSError, ValueError):
-            shutil.rmtree(folder, ignore_errors=True)
             return None
-        return summary
+        return summary if whole else None
 
     def read_part(self, key: str) -> Measured | None:
-        """What a pair measured; None, and the pair forgotten, where it is damaged."""
+        """What a pair measured; None where it is missing or damaged."""
         folder = self.place / PAIRS / key
         try:
             return Measured.from_json(json.loads((folder / PART_FILE).read_bytes()))
         except (OSError, ValueError, KeyError, TypeError):
-            shutil.rmtree(folder, ignore_errors=True)
             return None
+
+    def discard(self, kind: str, key: str) -> None:
+        """Remove a result that is damaged: it is made again."""
+        shutil.rmtree(self.place / kind / key, ignore_errors=True)
 
     def read_failure(self, key: str) -> dict[str, Any] | None:
         """Why a run failed; None where it did not."""

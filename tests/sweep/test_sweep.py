@@ -361,6 +361,27 @@ def test_keys_noted_down_are_not_trusted_blindly(copy: Path) -> None:
     assert table_bytes(copy) == before
 
 
+def test_a_damaged_pair_is_made_again(copy: Path) -> None:
+    """For a run that needs it, and only then."""
+    before = table_bytes(copy)
+    cell = stored(copy).cell(3)
+    shutil.rmtree(copy / "out" / "runs" / cell.key)
+    part = copy / "out" / "pairs" / cell.p1 / "part.json"
+    part.write_text(part.read_text()[:-20])
+    assert sweep(copy, *GRID) == 0
+    assert table_bytes(copy) == before
+    assert json.loads(part.read_text())["label"] == "P1"
+
+
+def test_reading_removes_nothing(copy: Path) -> None:
+    key = stored(copy).cell(3).key
+    summary = copy / "out" / "runs" / key / "summary.json"
+    summary.write_text(summary.read_text()[:-20])
+    (copy / "out" / "table.parquet").unlink()
+    assert len(stored(copy).table) == 7
+    assert summary.exists()
+
+
 def test_settings_that_make_no_difference_share_a_run(tmp_path: Path) -> None:
     """Without a merge to break, a share of writes of 0 or 0.0 is one scenario."""
     assert sweep(tmp_path, "--vary", "memory=0,-0", "--set", "guests=1") in (0, 2)
