@@ -9,6 +9,7 @@ before it is believed to be the one.
 """
 
 import contextlib
+import gc
 import importlib.metadata
 import logging
 import sys
@@ -125,16 +126,21 @@ class DaskPool:
                     scheduler_kwargs={"allowed_failures": 1, "dashboard": False},
                 )
             )
-        try:
-            client = self._dask.Client(where, timeout=CONNECT_S, set_as_default=False)
-        except (OSError, ValueError, TypeError, ImportError) as error:  # also of an odd address
-            raise UserError(
-                f"--dask {self.address}: no scheduler answers there ({error}); start one with"
-                " `dask scheduler` and give the address it prints, tcp://HOST:8786, or give"
-                " --dask local"
-            ) from None
+        client = self._client_of(where)
         exits.callback(client.close, timeout=_CLOSE_S)
         return client
+
+    def _client_of(self, where: Any) -> Any:
+        try:
+            return self._dask.Client(where, timeout=CONNECT_S, set_as_default=False)
+        except (OSError, ValueError, TypeError, ImportError) as error:  # also of an odd address
+            why = str(error)
+        gc.collect()  # the client that came to nothing: later it would block the start of another
+        raise UserError(
+            f"--dask {self.address}: no scheduler answers there ({why}); start one with"
+            " `dask scheduler` and give the address it prints, tcp://HOST:8786, or give"
+            " --dask local"
+        )
 
     def _check_versions(self) -> None:
         """Whether all there have this sharesim: the scheduler, too, unpickles the calls' names."""

@@ -101,9 +101,15 @@ class Driver:
         """A result turned out to be damaged."""
         self._done[RUNS].discard(key)
 
-    def retry(self, cells: Iterable[Cell]) -> None:
-        """Forget that these cells, and their pairs, failed."""
-        keys = {key for cell in cells for key in (cell.key, *cell.pairs.values())} & self._failed
+    def retry(self, cells: Sequence[Cell]) -> None:
+        """Forget that these cells, or their pairs, failed; runs that lack a pair are made again."""
+        keys = {cell.key for cell in cells} & self._failed
+        for cell in cells:
+            lost = set(cell.pairs.values()) & self._failed
+            if lost and cell.key in self._done[RUNS]:
+                self.store.discard(RUNS, cell.key)
+                self.forget(cell.key)
+            keys |= lost
         self.store.forget_failures(keys)
         self._failed -= keys
 

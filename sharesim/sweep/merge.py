@@ -39,7 +39,7 @@ def merge(places: Sequence[str | Path], into: str | Path) -> Sweep:
         command = _of_the_whole(whole.command)
         store.write_manifest(replace(whole, extra=extra, replicates=replicates, command=command))
         cells = _cells(parts)
-        store.write_cells(cells)
+        store.write_cells(cells, whole.inputs)
         update_table(store, cells)
     return Sweep(into)
 

@@ -88,7 +88,10 @@ class Builder:
         """The runs without sharing that a resolved scenario is compared with."""
         if not (self.baseline and scenario.shares):
             return {}
-        return {"P1": without_sharing(scenario), "P0": native_without_sharing(scenario)}
+        pairs = {"P1": without_sharing(scenario), "P0": native_without_sharing(scenario)}
+        if scenario.code:  # without the policy some of the user's code may not be needed any more
+            pairs = {label: resolve(pair) for label, pair in pairs.items()}
+        return pairs
 
     def cell(self, point: int, replicate: int, settings: Settings) -> Cell:
         """A cell with its keys."""

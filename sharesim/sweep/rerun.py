@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from sharesim.errors import UserError
+from sharesim.resolve import resolve
 from sharesim.results.folder import new_run_folder, same_files
 from sharesim.results.load import SCENARIO_FILE
 from sharesim.simulate import native_without_sharing, without_sharing
@@ -23,7 +24,10 @@ def rerun(sweep: Sweep, cell: Cell, out: Path | None, *, force: bool = False) ->
     ``out`` receives the run folder. Raises UserError where the run fails.
     """
     scenario = _scenario(sweep, cell)
-    pairs = {"P1": without_sharing(scenario), "P0": native_without_sharing(scenario)}
+    pairs = {
+        "P1": resolve(without_sharing(scenario)),
+        "P0": resolve(native_without_sharing(scenario)),
+    }
     with tempfile.TemporaryDirectory(prefix="sharesim-rerun-") as temporary:
         again = Store(temporary)
         again.write_manifest(sweep.manifest)

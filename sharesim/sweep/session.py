@@ -132,7 +132,7 @@ class Session:
         before = self.plan.count
         cells = [cell for point in points for cell in self.plan.add(point, replicates)]
         if self.plan.count != before or not (self.place / POINTS_FILE).exists():
-            self.store.write_cells(self.plan.cells)
+            self.store.write_cells(self.plan.cells, self.manifest.inputs)
         if self.manners.retry_failed:
             self.driver.retry(cells)
         return cells
@@ -215,7 +215,7 @@ class Session:
                 " (--keep-model keeps them)"
             )
             return []
-        if before.inputs != self.manifest.inputs:
+        if self.store.read_inputs() not in ("", self.manifest.inputs):
             self._tell(
                 f"{self.manifest.script}, or what it depends on, has changed: runs that came out of"
                 " it otherwise are made again"

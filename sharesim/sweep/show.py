@@ -194,6 +194,10 @@ def _remarks(sweep: Sweep) -> list[str]:
         lines.append(f"  point {row['point']}, replicate {row['replicate']}: {row['error']}")
     if failed > MOST_FAILURES:
         lines.append(f"  ... and {failed - MOST_FAILURES} more; --failed lists them all")
+    alone = sweep.done["error"] != ""
+    if alone.any():
+        first = sweep.done["error"][alone].iloc[0]
+        lines.append(f"{int(alone.sum())} runs have nothing to be compared with: {first}")
     late = _late_warmup(sweep)
     return [*lines, *([late] if late else [])]
 

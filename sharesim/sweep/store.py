@@ -75,8 +75,22 @@ class Store:
         except (OSError, ValueError, KeyError):  # pyarrow's errors are among them
             return []
 
-    def write_cells(self, cells: Sequence[Cell]) -> None:
-        """Note down all cells, with the keys under which their results will be."""
+    def read_inputs(self) -> str:
+        """Of what the keys noted down were made; empty where there are none."""
+        import pyarrow.parquet as pq
+
+        try:
+            about = pq.read_schema(self.place / POINTS_FILE).metadata or {}
+            return str(about.get(b"inputs", b"").decode())
+        except (OSError, ValueError):
+            return ""
+
+    def write_cells(self, cells: Sequence[Cell], inputs: str) -> None:
+        """Note down all cells, with the keys under which their results will be.
+
+        ``inputs`` is the hash of what the keys follow from, in the same file: the two cannot come
+        apart, wherever a command is killed.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -86,7 +100,7 @@ class Store:
         }
         columns["settings"] = [settings_text(cell.settings, in_order=True) for cell in cells]
         sink = pa.BufferOutputStream()
-        pq.write_table(pa.table(columns), sink)
+        pq.write_table(pa.table(columns).replace_schema_metadata({"inputs": inputs}), sink)
         self.replace_file(POINTS_FILE, sink.getvalue().to_pybytes())
 
     # Results
@@ -216,6 +230,11 @@ class Store:
                     abandoned = time.time() - leftover.stat().st_mtime > _STALE_SECONDS
                 if abandoned:
                     shutil.rmtree(leftover, ignore_errors=True)
+        for folder in (self.place, self.place / FAILED):
+            for leftover in folder.glob(".*.part"):
+                process = leftover.name.split(".")[-2]
+                if process.isdecimal() and not process_runs(int(process)):
+                    leftover.unlink(missing_ok=True)
 
 
 def is_sweep(place: str | Path) -> bool:

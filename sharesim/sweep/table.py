@@ -53,7 +53,8 @@ def read_rows(store: Store) -> dict[str, dict[str, Any]]:
 
     try:
         table = pq.read_table(store.place / TABLE_FILE)
-        names = [name for name in table.column_names if name == "model_version" or _is_metric(name)]
+        kept = ("model_version", "error")
+        names = [name for name in table.column_names if name in kept or _is_metric(name)]
         keys = table.column("key").to_pylist()
         finished = table.column("status").to_pylist()
         rows = table.select(names).to_pylist()
@@ -94,9 +95,19 @@ def _finished(
         summary = store.read_summary(cell.key)
         if summary is None:
             return None
-        metrics = {"model_version": str(summary.get("model_version", "")), **row_of(summary)}
-    about = _about(cell, "done", "", str(metrics["model_version"]))
-    return about | {name: value for name, value in metrics.items() if name != "model_version"}
+        metrics = {
+            "model_version": str(summary.get("model_version", "")),
+            "error": _unpaired(summary),
+            **row_of(summary),
+        }
+    about = _about(cell, "done", str(metrics["error"]), str(metrics["model_version"]))
+    return about | {name: value for name, value in metrics.items() if name not in about}
+
+
+def _unpaired(summary: Mapping[str, Any]) -> str:
+    """Why a finished run has nothing to be compared with; empty where it has."""
+    failed = summary.get("pairs_failed") or {}
+    return "; ".join(f"no pair {label}: {why}" for label, why in failed.items())
 
 
 def _failed(store: Store, cell: Cell) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def make_sweep(
         for point, one in enumerate(points, 1)
         for replicate in range(1, replicates + 1)
     ]
-    store.write_cells(cells)
+    store.write_cells(cells, "")
     rows = []
     for cell in cells:
         at = (cell.point, cell.replicate)

@@ -355,10 +355,43 @@ def test_keys_noted_down_are_not_trusted_blindly(copy: Path) -> None:
     """Where one of three that are looked at is another now, all are made anew."""
     store = stored(copy).store
     cells = store.read_cells()
-    store.write_cells([plan_module.replace(cells[0], key="0" * 16), *cells[1:]])
+    changed = [plan_module.replace(cells[0], key="0" * 16), *cells[1:]]
+    store.write_cells(changed, store.read_inputs())
     before = table_bytes(copy)
     assert sweep(copy, *GRID) == 0
     assert table_bytes(copy) == before
+
+
+def test_pairs_of_a_policy_of_ones_own(tmp_path: Path) -> None:
+    """The runs without sharing need none of the policy's code, and are found all the same."""
+    path = script(tmp_path)
+    own = "class Mine(Cbps):\n    pass\n\n\ndef scenario("
+    text = path.read_text().replace("def scenario(", own, 1)
+    path.write_text(text.replace("policy=Cbps(scan_rate=rate)", "policy=Mine(scan_rate=rate)"))
+    assert sweep(tmp_path, "--vary", "rate=10000,20000") == 0
+    table = stored(tmp_path).table
+    assert table["overhead"].notna().all() and set(table["error"]) == {""}
+    assert len(os.listdir(tmp_path / "out" / "pairs")) == 2
+
+
+def test_a_run_without_its_pair_says_so(tmp_path: Path, capsys: Captured) -> None:
+    """Guests that fit only because they share, say."""
+    assert sweep(tmp_path, "--vary", "guests=2") == 0
+    found = stored(tmp_path)
+    cell, before = found.cell(1), found.table.iloc[0]
+    shutil.rmtree(tmp_path / "out" / "runs" / cell.key)
+    shutil.rmtree(tmp_path / "out" / "pairs" / cell.p1)
+    failure = {"message": "the guests do not fit", "type": "UserError", "traceback": ""}
+    found.store.write_failure(cell.p1, failure)
+    assert sweep(tmp_path, "--vary", "guests=2") == 0
+    row = stored(tmp_path).table.iloc[0]
+    assert row["error"] == "no pair P1: the guests do not fit" and np.isnan(row["overhead"])
+    assert main(["sweep", "show", str(tmp_path / "out")]) == 0
+    assert "1 runs have nothing to be compared with: no pair P1" in capsys.readouterr().out
+    assert sweep(tmp_path, "--vary", "guests=2") == 0
+    assert stored(tmp_path).table.iloc[0]["error"] == row["error"]
+    assert sweep(tmp_path, "--vary", "guests=2", "--retry-failed") == 0
+    assert stored(tmp_path).table.iloc[0]["overhead"] == before["overhead"]
 
 
 def test_a_damaged_pair_is_made_again(copy: Path) -> None:
