@@ -208,6 +208,7 @@ class Store:
             self._clean()
             yield
         finally:
+            self._clean()  # what workers killed meanwhile have left
             with suppress(OSError):
                 (self.place / _DRIVER_FILE).unlink(missing_ok=True)
             lock.release()

@@ -178,9 +178,11 @@ def test_options_exist(page: Path) -> None:
 @pytest.mark.parametrize("command", ["sweep", "sweep show", "sweep merge", "sweep rerun"])
 def test_options_of_sweeps_are_documented(command: str) -> None:
     known = set(re.findall(r"--[a-z][a-z-]*", (ROOT / "docs" / "sweeps.md").read_text()))
-    assert not {one for one in options_of(parser_of(command)) if one.startswith("--")} - known - {
-        "--help"
-    }
+    assert (
+        not {one for one in options_of(parser_of(command)) if one.startswith("--")}
+        - known
+        - {"--help"}
+    )
 
 
 def test_readme_names_real_make_targets() -> None:

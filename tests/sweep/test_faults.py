@@ -1,4 +1,4 @@
-"""Sweeps through the real command with all that can go wrong: after each, the same command again
+"""Sweeps whose processes are killed, through the real command: after each, the same command again
 ends with the table of a sweep that nothing ever happened to, byte for byte.
 
 Moments are random, drawn from seeds; where a sweep is in its work decides, not the clock, so that a
@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from sharesim.cli import main
+from sharesim.results.folder import process_runs
 from sharesim.sweep.cell import run_cell
 from tests.sweep.dask_cluster import ROOT, DaskProcesses, until
 from tests.sweep.faults import GRID, PAIRS, PATIENCE_S, RUNS, at, results, same_as
@@ -26,7 +27,7 @@ from tests.sweep.tiny import script, stored, sweep, table_bytes
 
 Captured = pytest.CaptureFixture[str]
 
-posix = pytest.mark.skipif(sys.platform != "linux", reason="finds processes by /proc")
+linux = pytest.mark.skipif(sys.platform != "linux", reason="finds processes by /proc")
 
 
 @pytest.fixture(scope="module")
@@ -75,20 +76,17 @@ class Command:
         return self.process.returncode, told
 
 
-def parent(process: int) -> int:
-    """The process that started a process; 0 where that one has ended, be it that nobody asked yet
-    how."""
-    try:
-        state, started_by = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[:2]
-    except OSError:
-        return 0
-    return 0 if state == "Z" else int(started_by)
-
-
 def children(process: int) -> list[int]:
     """Processes that a process has started and that still run."""
-    numbers = [int(place.name) for place in Path("/proc").glob("[0-9]*")]
-    return [number for number in numbers if parent(number) == process]
+    found = []
+    for place in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = place.read_text().rpartition(")")[2].split()[:2]
+        except OSError:  # gone in this moment
+            continue
+        if int(parent) == process and state != "Z":
+            found.append(int(place.parent.name))
+    return found
 
 
 def workers(process: int) -> list[int]:
@@ -96,7 +94,7 @@ def workers(process: int) -> list[int]:
     return [worker for child in children(process) for worker in children(child)]
 
 
-@posix
+@linux
 def test_killed_workers_do_no_harm(whole: Path, folder: Path) -> None:
     """Two at most, so that no run is the victim thrice; not even a second command is needed."""
     chance = random.Random(1)
@@ -111,7 +109,7 @@ def test_killed_workers_do_no_harm(whole: Path, folder: Path) -> None:
     assert same_as(whole, folder)
 
 
-@posix
+@linux
 def test_killed_driver_of_a_pool(whole: Path, folder: Path) -> None:
     """Its workers leave, and the next command uses all that was finished."""
     chance = random.Random(3)
@@ -121,12 +119,12 @@ def test_killed_driver_of_a_pool(whole: Path, folder: Path) -> None:
             time.sleep(chance.random() / 20)
             left = workers(command.process.pid)
             command.process.kill()
-            assert until(lambda left=left: not any(map(parent, left)))  # type: ignore[misc]
+            assert until(lambda left=left: not any(map(process_runs, left)))  # type: ignore[misc]
         assert count <= results(folder) < RUNS + PAIRS
     assert same_as(whole, folder)
 
 
-@posix
+@linux
 def test_driver_killed_at_any_moment(whole: Path, folder: Path) -> None:
     """Again and again, mostly while it writes: each time there is as much as before, or more."""
     chance, context = random.Random(4), multiprocessing.get_context("forkserver")
@@ -146,7 +144,7 @@ def test_driver_killed_at_any_moment(whole: Path, folder: Path) -> None:
     assert same_as(whole, folder)
 
 
-@posix
+@linux
 def test_a_second_driver_refuses_and_names_the_first(
     whole: Path, folder: Path, capsys: Captured
 ) -> None:
@@ -171,7 +169,7 @@ def deadly_cell(place: str, text: str) -> str:
     return run_cell(place, text)
 
 
-@posix
+@linux
 def test_a_run_that_kills_its_workers_is_marked_and_the_rest_goes_on(
     whole: Path, folder: Path
 ) -> None:
@@ -198,7 +196,7 @@ def dask(tmp_path: Path) -> Iterator[DaskProcesses]:
         yield processes
 
 
-@posix
+@linux
 def test_dask_has_the_same_table_though_driver_and_worker_are_killed(
     whole: Path, folder: Path, dask: DaskProcesses
 ) -> None:
@@ -215,7 +213,7 @@ def test_dask_has_the_same_table_though_driver_and_worker_are_killed(
     assert same_as(whole, folder)
 
 
-@posix
+@linux
 def test_killed_dask_scheduler(whole: Path, folder: Path, dask: DaskProcesses) -> None:
     """The sweep ends, with what was finished, and says how to go on."""
     with Command(folder, "--dask", dask.address) as command:
