@@ -77,8 +77,9 @@ def settings(size: Size = SCREEN) -> AbstractContextManager[None]:
 def small() -> float:
     """Points of remarks and labels in the picture that is being drawn."""
     from matplotlib import rcParams
+    from matplotlib.font_manager import FontProperties
 
-    return float(rcParams["xtick.labelsize"])
+    return float(FontProperties(size=rcParams["xtick.labelsize"]).get_size_in_points())
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,17 @@ def _heading(summary: Mapping[str, Any]) -> str:
     )
 
 
+def _warmup(summary: Mapping[str, Any]) -> list[str]:
+    """What the window leaves out at its start, and what MSER-5 would."""
+    warmup = summary.get("warmup", {})
+    if warmup.get("detected_ns") is None:
+        return []
+    given = f"measured from {_seconds(warmup['given_ns'])} on"
+    if not warmup["settled"]:
+        return [f"{given}; too short a run to tell when throughput has settled (MSER-5)"]
+    return [f"{given}; by MSER-5 throughput had settled after {_seconds(warmup['detected_ns'])}"]
+
+
 def _remarks(summary: Mapping[str, Any]) -> list[str]:
     lines = []
     for pair, reason in summary.get("pairs_failed", {}).items():
@@ -104,6 +115,7 @@ def _remarks(summary: Mapping[str, Any]) -> list[str]:
         lines.append(LEGEND)
     elif "memory" in summary and summary["sharing"] != "none":
         lines.append("overhead was not measured: --baseline also runs without sharing")
+    lines += _warmup(summary)
     replayed = _replayed_activity(summary)
     if replayed:
         lines += textwrap.wrap(replayed, WIDTH, subsequent_indent="  ")

@@ -81,8 +81,12 @@ def test_serial_calls_at_once() -> None:
 
 
 def test_ctrl_c_goes_through_serial() -> None:
-    with pytest.raises(KeyboardInterrupt):
-        executors.serial().submit(signal.raise_signal, signal.SIGINT)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            executors.serial().submit(signal.raise_signal, signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 # The pool of processes
@@ -181,10 +185,11 @@ def test_where_no_process_can_work_the_pool_is_lost() -> None:
 
 
 PARENT = """
-import os, sys, time
+import os, signal, sys, time
 from sharesim.sweep.executors import local
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     pool = local(2)
     try:
         worker = pool.submit(os.getpid).result()
